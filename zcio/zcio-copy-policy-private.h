@@ -1,0 +1,111 @@
+/* zcio-copy-policy-private.h - should this send be zero-copy?
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <sys/uio.h>
+
+#include "zcio-enums.h"
+
+G_BEGIN_DECLS
+
+/* Why the policy is in its state. */
+typedef enum
+{
+  ZCIO_COPY_REASON_NONE,           /* active */
+  ZCIO_COPY_REASON_MODE,           /* off: mode NEVER */
+  ZCIO_COPY_REASON_SOCKET,         /* unsupported: SO_ZEROCOPY was refused */
+  ZCIO_COPY_REASON_REFUSED,        /* unsupported: send refused the flag (TLS in the kernel) */
+  ZCIO_COPY_REASON_PEER_LOCAL,     /* suspended: the peer is on this host */
+  ZCIO_COPY_REASON_KERNEL_COPIES,  /* suspended: notifications say that the kernel copied */
+  ZCIO_COPY_REASON_LIMIT,          /* suspended: ENOBUFS with nothing in flight */
+  ZCIO_COPY_REASON_CONGESTED       /* congested: ENOBUFS with sends in flight */
+} ZcioCopyReason;
+
+/*
+ * ZcioCopyPlan:
+ * @n_vectors: how many of the vectors go next, whole
+ * @size: their size
+ * @zero_copy: whether they go by zero-copy
+ * @more: whether to send them with MSG_MORE, because the rest follows at once
+ */
+typedef struct
+{
+  gsize n_vectors;
+  gsize size;
+  gboolean zero_copy;
+  gboolean more;
+} ZcioCopyPlan;
+
+/*
+ * ZcioCopyPolicy:
+ *
+ * It does no I/O, has no clock (@now is always given, in microseconds) and no lock.
+ */
+typedef struct
+{
+  ZcioZeroCopyMode mode;
+  gsize threshold;                /* as set by hand; 0: the policy chooses */
+  ZcioZeroCopyState state;
+  ZcioCopyReason reason;
+  gboolean supported;
+  gboolean refused;
+  gboolean peer_local;
+
+  gint64 probe_interval;          /* of the suspended state, doubled each time */
+  gint64 next_probe;              /* when the next probe may go; G_MAXINT64: one is in flight */
+  guint64 congested_until;        /* sends in flight at which the congestion is over */
+  guint copied_weight;            /* evidence that the kernel copies, a moving average */
+  guint samples;                  /* how much evidence there is */
+} ZcioCopyPolicy;
+
+/* What effective-threshold is when threshold is 0. */
+#define ZCIO_COPY_POLICY_DEFAULT_THRESHOLD (16 * 1024)
+
+void     zcio_copy_policy_init           (ZcioCopyPolicy     *policy,
+                                          gboolean            supported,
+                                          gboolean            peer_local,
+                                          gint64              now);
+void     zcio_copy_policy_set_mode       (ZcioCopyPolicy     *policy,
+                                          ZcioZeroCopyMode    mode,
+                                          gint64              now);
+void     zcio_copy_policy_set_threshold  (ZcioCopyPolicy     *policy,
+                                          gsize               threshold);
+gsize    zcio_copy_policy_get_threshold  (const ZcioCopyPolicy *policy);
+
+/* Quick answer before vectors are gathered: is there any chance that a write of
+ * this size goes by zero-copy? If not, all of it is copied.
+ */
+gboolean zcio_copy_policy_may_zero_copy  (ZcioCopyPolicy     *policy,
+                                          gsize               size,
+                                          gint64              now);
+/* What to send next of these vectors; @n_vectors is at least 1. Any number of
+ * vectors may be of size 0.
+ */
+void     zcio_copy_policy_plan           (ZcioCopyPolicy     *policy,
+                                          const struct iovec *vectors,
+                                          gsize               n_vectors,
+                                          gint64              now,
+                                          ZcioCopyPlan       *plan);
+
+/* What came of it. Each returns TRUE if the state or its reason has changed. */
+gboolean zcio_copy_policy_sent           (ZcioCopyPolicy     *policy,
+                                          gsize               size,
+                                          gint64              now);
+gboolean zcio_copy_policy_returned       (ZcioCopyPolicy     *policy,
+                                          guint               sends,
+                                          guint               copied_sends,
+                                          guint64             sends_in_flight,
+                                          gint64              now);
+gboolean zcio_copy_policy_no_buffers     (ZcioCopyPolicy     *policy,
+                                          guint64             sends_in_flight,
+                                          gint64              now);
+gboolean zcio_copy_policy_refused        (ZcioCopyPolicy     *policy);
+
+G_END_DECLS

@@ -1,0 +1,76 @@
+/* zcio-syscalls-private.h - the calls into the kernel, as a table that tests can replace
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <glib.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+G_BEGIN_DECLS
+
+/* The most that one call may ask for: the kernel charges RLIMIT_MEMLOCK with the
+ * size asked for, not with the size accepted (mm_account_pinned_pages ()).
+ */
+#define ZCIO_MAX_SEND_SIZE ((gsize) 4 * 1024 * 1024)
+
+/* UIO_MAXIOV; more is EMSGSIZE. */
+#define ZCIO_MAX_SEND_VECTORS 1024
+
+/* Passed to send_message () to ask for zero-copy; 0 where the system has no such
+ * thing, and there enable_zero_copy () always fails.
+ */
+extern const int zcio_zero_copy_flag;
+
+typedef struct _ZcioSyscalls ZcioSyscalls;
+
+/*
+ * ZcioSyscalls:
+ * @send_message: sendmsg (); MSG_NOSIGNAL and MSG_DONTWAIT are always added
+ * @receive_error: recvmsg () with MSG_ERRQUEUE and MSG_DONTWAIT
+ * @enable_zero_copy: sets SO_ZEROCOPY; *@counter_known is whether the next send
+ *   by zero-copy is certain to get the id 0
+ * @poll: poll (); the timeout is in milliseconds, -1 for none
+ * @disconnect: connect () with AF_UNSPEC: resets the connection
+ * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
+ * @get_time: g_get_monotonic_time ()
+ *
+ * Each returns -1 and sets errno like the call it stands for.
+ */
+struct _ZcioSyscalls
+{
+  gssize (*send_message)       (ZcioSyscalls        *self,
+                                int                  fd,
+                                const struct msghdr *message,
+                                int                  flags);
+  gssize (*receive_error)      (ZcioSyscalls        *self,
+                                int                  fd,
+                                struct msghdr       *message);
+  int    (*enable_zero_copy)   (ZcioSyscalls        *self,
+                                int                  fd,
+                                gboolean            *counter_known);
+  int    (*poll)               (ZcioSyscalls        *self,
+                                struct pollfd       *fds,
+                                nfds_t               n_fds,
+                                int                  timeout);
+  int    (*disconnect)         (ZcioSyscalls        *self,
+                                int                  fd);
+  int    (*get_unacknowledged) (ZcioSyscalls        *self,
+                                int                  fd);
+  gint64 (*get_time)           (ZcioSyscalls        *self);
+};
+
+/* The table that new transmitters use: the real kernel's, unless a test has set
+ * another. The table must outlive all transmitters that were made with it.
+ */
+ZcioSyscalls *zcio_syscalls_get_default (void);
+void          zcio_syscalls_set_default (ZcioSyscalls *syscalls);
+ZcioSyscalls *zcio_syscalls_get_real    (void);
+
+G_END_DECLS
