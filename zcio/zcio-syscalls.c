@@ -1,0 +1,242 @@
+/* zcio-syscalls.c - the calls into the kernel, as a table that tests can replace
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-syscalls-private.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* Every difference between systems is in this file. */
+#ifdef __linux__
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#endif
+
+#if defined(MSG_ZEROCOPY) && defined(MSG_ERRQUEUE) && defined(SO_ZEROCOPY) && defined(TCP_INFO)
+#define HAVE_ZERO_COPY
+const int zcio_zero_copy_flag = MSG_ZEROCOPY;
+#else
+const int zcio_zero_copy_flag = 0;
+#endif
+
+#ifdef MSG_NOSIGNAL
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+#else
+#define SEND_FLAGS MSG_DONTWAIT
+#endif
+
+static gssize
+real_send_message (ZcioSyscalls        *self,
+                   int                  fd,
+                   const struct msghdr *message,
+                   int                  flags)
+{
+  /* Cheaper, because there is no header that the kernel must copy in. */
+  if (message->msg_iovlen == 1 && message->msg_controllen == 0 && message->msg_namelen == 0)
+    {
+      return send (fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len,
+                   flags | SEND_FLAGS);
+    }
+
+  return sendmsg (fd, message, flags | SEND_FLAGS);
+}
+
+#ifdef HAVE_ZERO_COPY
+
+static gssize
+real_receive_error (ZcioSyscalls  *self,
+                    int            fd,
+                    struct msghdr *message)
+{
+  return recvmsg (fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+}
+
+static int
+get_socket_option (int fd,
+                   int option)
+{
+  int value = -1;
+  socklen_t size = sizeof value;
+
+  if (getsockopt (fd, SOL_SOCKET, option, &value, &size) != 0)
+    return -1;
+
+  return value;
+}
+
+/* Only TCP's error queue works as the rest of the library expects: UDP is no stream,
+ * and vsock, which accepts SO_ZEROCOPY, may take several ids for one send.
+ */
+static gboolean
+is_tcp (int fd)
+{
+  int domain = get_socket_option (fd, SO_DOMAIN);
+
+  return (domain == AF_INET || domain == AF_INET6) &&
+         get_socket_option (fd, SO_TYPE) == SOCK_STREAM &&
+         get_socket_option (fd, SO_PROTOCOL) == IPPROTO_TCP;
+}
+
+/* There is no way to ask for the counter of ids. An earlier user of the socket may
+ * have advanced it, even if SO_ZEROCOPY is clear by now; and it survives a
+ * connect () with AF_UNSPEC, which sets all that TCP_INFO counts to 0.
+ */
+static gboolean
+is_counter_known (int fd)
+{
+  struct tcp_info info = { 0 };
+  socklen_t size = sizeof info;
+  int queued;
+
+  if (get_socket_option (fd, SO_ZEROCOPY) != 0)
+    return FALSE;
+
+  if (getsockopt (fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+    return FALSE;
+
+  if (size < offsetof (struct tcp_info, tcpi_bytes_sent) + sizeof info.tcpi_bytes_sent)
+    return FALSE;
+
+  if (ioctl (fd, SIOCOUTQ, &queued) != 0)
+    return FALSE;
+
+  return info.tcpi_bytes_sent == 0 && info.tcpi_notsent_bytes == 0 && queued == 0;
+}
+
+static int
+real_enable_zero_copy (ZcioSyscalls *self,
+                       int           fd,
+                       gboolean     *counter_known)
+{
+  int value = 1;
+
+  *counter_known = FALSE;
+
+  if (!is_tcp (fd))
+    {
+      errno = EOPNOTSUPP;
+      return -1;
+    }
+
+  *counter_known = is_counter_known (fd);
+
+  /* How it fails depends on the kernel: ENOPROTOOPT, EBUSY, EOPNOTSUPP, or an
+   * ENOTSUPP of 524. They all mean the same.
+   */
+  if (setsockopt (fd, SOL_SOCKET, SO_ZEROCOPY, &value, sizeof value) != 0)
+    {
+      *counter_known = FALSE;
+      errno = EOPNOTSUPP;
+      return -1;
+    }
+
+  return 0;
+}
+
+#else
+
+static gssize
+real_receive_error (ZcioSyscalls  *self,
+                    int            fd,
+                    struct msghdr *message)
+{
+  errno = EAGAIN;
+  return -1;
+}
+
+static int
+real_enable_zero_copy (ZcioSyscalls *self,
+                       int           fd,
+                       gboolean     *counter_known)
+{
+  *counter_known = FALSE;
+  errno = EOPNOTSUPP;
+  return -1;
+}
+
+#endif
+
+static int
+real_poll (ZcioSyscalls  *self,
+           struct pollfd *fds,
+           nfds_t         n_fds,
+           int            timeout)
+{
+  return poll (fds, n_fds, timeout);
+}
+
+static int
+real_disconnect (ZcioSyscalls *self,
+                 int           fd)
+{
+  struct sockaddr address;
+
+  memset (&address, 0, sizeof address);
+  address.sa_family = AF_UNSPEC;
+
+  return connect (fd, &address, sizeof address);
+}
+
+static int
+real_get_unacknowledged (ZcioSyscalls *self,
+                         int           fd)
+{
+#ifdef SIOCOUTQ
+  int queued;
+
+  if (ioctl (fd, SIOCOUTQ, &queued) != 0)
+    return -1;
+
+  return queued;
+#else
+  errno = EOPNOTSUPP;
+  return -1;
+#endif
+}
+
+static gint64
+real_get_time (ZcioSyscalls *self)
+{
+  return g_get_monotonic_time ();
+}
+
+static ZcioSyscalls real_syscalls = {
+  .send_message = real_send_message,
+  .receive_error = real_receive_error,
+  .enable_zero_copy = real_enable_zero_copy,
+  .poll = real_poll,
+  .disconnect = real_disconnect,
+  .get_unacknowledged = real_get_unacknowledged,
+  .get_time = real_get_time,
+};
+
+static ZcioSyscalls *default_syscalls = &real_syscalls;
+
+ZcioSyscalls *
+zcio_syscalls_get_default (void)
+{
+  return g_atomic_pointer_get (&default_syscalls);
+}
+
+/* NULL sets the real kernel's again. */
+void
+zcio_syscalls_set_default (ZcioSyscalls *syscalls)
+{
+  g_atomic_pointer_set (&default_syscalls, syscalls != NULL ? syscalls : &real_syscalls);
+}
+
+ZcioSyscalls *
+zcio_syscalls_get_real (void)
+{
+  return &real_syscalls;
+}
