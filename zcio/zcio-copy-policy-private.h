@@ -63,6 +63,15 @@ typedef struct
   guint64 congested_until;        /* sends in flight at which the congestion is over */
   guint copied_weight;            /* evidence that the kernel copies, a moving average */
   guint samples;                  /* how much evidence there is */
+
+  gsize minimum;                  /* least size of a zero-copy send: the threshold, or 1 */
+  ZcioCopyReason copies;          /* in mode AUTO: PEER_LOCAL or KERNEL_COPIES, or NONE */
+  gboolean limited;               /* ENOBUFS with nothing in flight, and no send since */
+  gboolean congested;             /* until congested_until is reached */
+  guint clean_probes;             /* probes in a row that were not copied */
+  guint64 in_flight;              /* sends in flight, as far as is known here */
+  guint64 ahead_of_probe;         /* of these, the ones that were sent before the probe */
+  gint64 resumed;                 /* when the last suspension ended */
 } ZcioCopyPolicy;
 
 /* What effective-threshold is when threshold is 0. */
@@ -86,7 +95,8 @@ gboolean zcio_copy_policy_may_zero_copy  (ZcioCopyPolicy     *policy,
                                           gsize               size,
                                           gint64              now);
 /* What to send next of these vectors; @n_vectors is at least 1. Any number of
- * vectors may be of size 0.
+ * vectors may be of size 0. All of them are looked at, so give no more than one
+ * system call can take. A plan of size 0 has no @zero_copy and no @more.
  */
 void     zcio_copy_policy_plan           (ZcioCopyPolicy     *policy,
                                           const struct iovec *vectors,
@@ -94,7 +104,15 @@ void     zcio_copy_policy_plan           (ZcioCopyPolicy     *policy,
                                           gint64              now,
                                           ZcioCopyPlan       *plan);
 
-/* What came of it. Each returns TRUE if the state or its reason has changed. */
+/* What came of it. Each returns TRUE if the state or its reason has changed.
+ *
+ * _sent: the kernel accepted a zero-copy send, and only such a one
+ * _returned: @sends were released, @copied_sends of them with the flag that the
+ *   kernel copied; @sends_in_flight is what remains. To be called as well when
+ *   sends left without a notification.
+ * _no_buffers: ENOBUFS that draining did not cure
+ * _refused: the socket takes no zero-copy sends although it said so
+ */
 gboolean zcio_copy_policy_sent           (ZcioCopyPolicy     *policy,
                                           gsize               size,
                                           gint64              now);
