@@ -92,7 +92,7 @@ update_minimum (ZcioCopyPolicy *policy)
 /* A suspension begins, or a probe has shown that it must go on. */
 static void
 schedule_probe (ZcioCopyPolicy *policy,
-                gint64          now)
+                gint64 now)
 {
   gboolean goes_on = policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED;
   gboolean steady = policy->probe_interval == 0 || now - policy->resumed >= STEADY_TIME;
@@ -108,7 +108,7 @@ schedule_probe (ZcioCopyPolicy *policy,
 
 static void
 resume (ZcioCopyPolicy *policy,
-        gint64          now)
+        gint64 now)
 {
   policy->copies = ZCIO_COPY_REASON_NONE;
   policy->copied_weight = 0;
@@ -120,9 +120,9 @@ resume (ZcioCopyPolicy *policy,
 
 void
 zcio_copy_policy_init (ZcioCopyPolicy *policy,
-                       gboolean        supported,
-                       gboolean        peer_local,
-                       gint64          now)
+                       gboolean supported,
+                       gboolean peer_local,
+                       gint64 now)
 {
   *policy = (ZcioCopyPolicy){
     .mode = ZCIO_ZERO_COPY_MODE_AUTO,
@@ -146,7 +146,7 @@ zcio_copy_policy_init (ZcioCopyPolicy *policy,
 /* What was learnt while the mode was another one counts. */
 static void
 review_samples (ZcioCopyPolicy *policy,
-                gint64          now)
+                gint64 now)
 {
   if (policy->samples < SAMPLE_WINDOW)
     return;
@@ -158,9 +158,9 @@ review_samples (ZcioCopyPolicy *policy,
 }
 
 void
-zcio_copy_policy_set_mode (ZcioCopyPolicy   *policy,
-                           ZcioZeroCopyMode  mode,
-                           gint64            now)
+zcio_copy_policy_set_mode (ZcioCopyPolicy *policy,
+                           ZcioZeroCopyMode mode,
+                           gint64 now)
 {
   g_assert (mode == ZCIO_ZERO_COPY_MODE_AUTO ||
             mode == ZCIO_ZERO_COPY_MODE_ALWAYS ||
@@ -193,7 +193,7 @@ zcio_copy_policy_set_mode (ZcioCopyPolicy   *policy,
 
 void
 zcio_copy_policy_set_threshold (ZcioCopyPolicy *policy,
-                                gsize           threshold)
+                                gsize threshold)
 {
   policy->threshold = threshold;
   update_minimum (policy);
@@ -207,8 +207,8 @@ zcio_copy_policy_get_threshold (const ZcioCopyPolicy *policy)
 
 gboolean
 zcio_copy_policy_may_zero_copy (ZcioCopyPolicy *policy,
-                                gsize           size,
-                                gint64          now)
+                                gsize size,
+                                gint64 now)
 {
   if (size < policy->minimum)
     return FALSE;
@@ -219,7 +219,7 @@ zcio_copy_policy_may_zero_copy (ZcioCopyPolicy *policy,
 
 static gsize
 sum_sizes (const struct iovec *vectors,
-           gsize               n_vectors)
+           gsize n_vectors)
 {
   gsize size = 0;
 
@@ -234,9 +234,9 @@ sum_sizes (const struct iovec *vectors,
  */
 static gsize
 measure_run (const struct iovec *vectors,
-             gsize               n_vectors,
-             gsize               small_piece,
-             gsize              *size)
+             gsize n_vectors,
+             gsize small_piece,
+             gsize *size)
 {
   gsize n_run = 0, run_size = 0, run_pieces = 0;
   gsize all_size = 0, all_pieces = 0, gap_pieces = 0;
@@ -269,11 +269,11 @@ measure_run (const struct iovec *vectors,
 }
 
 static void
-fill_plan (ZcioCopyPlan       *plan,
+fill_plan (ZcioCopyPlan *plan,
            const struct iovec *vectors,
-           gsize               n_vectors,
-           gsize               n_next,
-           gboolean            zero_copy)
+           gsize n_vectors,
+           gsize n_next,
+           gboolean zero_copy)
 {
   plan->size = sum_sizes (vectors, n_next);
   plan->zero_copy = zero_copy && plan->size > 0;
@@ -283,11 +283,11 @@ fill_plan (ZcioCopyPlan       *plan,
 }
 
 void
-zcio_copy_policy_plan (ZcioCopyPolicy     *policy,
+zcio_copy_policy_plan (ZcioCopyPolicy *policy,
                        const struct iovec *vectors,
-                       gsize               n_vectors,
-                       gint64              now,
-                       ZcioCopyPlan       *plan)
+                       gsize n_vectors,
+                       gint64 now,
+                       ZcioCopyPlan *plan)
 {
   gsize small_piece, i, n_run, run_size, head_size = 0;
 
@@ -330,8 +330,8 @@ zcio_copy_policy_plan (ZcioCopyPolicy     *policy,
 
 gboolean
 zcio_copy_policy_sent (ZcioCopyPolicy *policy,
-                       gsize           size,
-                       gint64          now)
+                       gsize size,
+                       gint64 now)
 {
   g_assert (size > 0);
 
@@ -361,10 +361,10 @@ zcio_copy_policy_sent (ZcioCopyPolicy *policy,
  */
 static void
 settle_probe (ZcioCopyPolicy *policy,
-              guint           sends,
-              guint           copied_sends,
-              guint64         sends_in_flight,
-              gint64          now)
+              guint sends,
+              guint copied_sends,
+              guint64 sends_in_flight,
+              gint64 now)
 {
   if (policy->next_probe != PROBE_IN_FLIGHT)
     return;
@@ -385,8 +385,8 @@ settle_probe (ZcioCopyPolicy *policy,
 
 static void
 weigh_samples (ZcioCopyPolicy *policy,
-               guint           sends,
-               guint           copied_sends)
+               guint sends,
+               guint copied_sends)
 {
   gint target = (gint) ((guint64) WEIGHT_ONE * copied_sends / sends);
 
@@ -404,10 +404,10 @@ weigh_samples (ZcioCopyPolicy *policy,
 
 gboolean
 zcio_copy_policy_returned (ZcioCopyPolicy *policy,
-                           guint           sends,
-                           guint           copied_sends,
-                           guint64         sends_in_flight,
-                           gint64          now)
+                           guint sends,
+                           guint copied_sends,
+                           guint64 sends_in_flight,
+                           gint64 now)
 {
   g_assert (copied_sends <= sends);
 
@@ -434,8 +434,8 @@ zcio_copy_policy_returned (ZcioCopyPolicy *policy,
 
 gboolean
 zcio_copy_policy_no_buffers (ZcioCopyPolicy *policy,
-                             guint64         sends_in_flight,
-                             gint64          now)
+                             guint64 sends_in_flight,
+                             gint64 now)
 {
   policy->in_flight = sends_in_flight;
 
