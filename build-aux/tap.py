@@ -13,6 +13,7 @@ class TapResult(unittest.TestResult):
     """Prints a line of TAP for each case"""
 
     number = 0
+    subtest_failed = False
 
     def line(self, ok, test, text='', directive=''):
         self.number += 1
@@ -37,11 +38,22 @@ class TapResult(unittest.TestResult):
         self.line(True, test, directive=' # SKIP ' + reason)
 
     def addSubTest(self, test, subtest, err):
-        # A case is one line, whichever of its parts failed
         super().addSubTest(test, subtest, err)
         if err:
+            print(f'# {subtest.id()}')
             for line in self._exc_info_to_string(err, test).splitlines():
                 print('# ' + line)
+            self.subtest_failed = True
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.subtest_failed = False
+
+    def stopTest(self, test):
+        # Unittest reports the failed parts of a case, but then not the case itself
+        if self.subtest_failed:
+            self.line(False, test)
+        super().stopTest(test)
 
 
 def main():
