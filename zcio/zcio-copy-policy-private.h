@@ -88,6 +88,9 @@ void     zcio_copy_policy_set_threshold  (ZcioCopyPolicy     *policy,
                                           gsize               threshold);
 gsize    zcio_copy_policy_get_threshold  (const ZcioCopyPolicy *policy);
 
+/* Whether so much evidence says that the kernel copies, whatever is made of it. */
+gboolean zcio_copy_policy_kernel_copies  (const ZcioCopyPolicy *policy);
+
 /* Quick answer before vectors are gathered: is there any chance that a write of
  * this size goes by zero-copy? If not, all of it is copied.
  */

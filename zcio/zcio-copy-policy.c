@@ -151,7 +151,7 @@ review_samples (ZcioCopyPolicy *policy,
   if (policy->samples < SAMPLE_WINDOW)
     return;
 
-  if (policy->copies == ZCIO_COPY_REASON_NONE && policy->copied_weight >= WEIGHT_MOSTLY_COPIED)
+  if (policy->copies == ZCIO_COPY_REASON_NONE && zcio_copy_policy_kernel_copies (policy))
     policy->copies = ZCIO_COPY_REASON_KERNEL_COPIES;
   else if (policy->copies != ZCIO_COPY_REASON_NONE && policy->copied_weight < WEIGHT_SELDOM_COPIED)
     resume (policy, now);
@@ -203,6 +203,12 @@ gsize
 zcio_copy_policy_get_threshold (const ZcioCopyPolicy *policy)
 {
   return policy->threshold > 0 ? policy->threshold : ZCIO_COPY_POLICY_DEFAULT_THRESHOLD;
+}
+
+gboolean
+zcio_copy_policy_kernel_copies (const ZcioCopyPolicy *policy)
+{
+  return policy->samples == SAMPLE_WINDOW && policy->copied_weight >= WEIGHT_MOSTLY_COPIED;
 }
 
 gboolean
@@ -417,9 +423,7 @@ zcio_copy_policy_returned (ZcioCopyPolicy *policy,
 
   if (policy->copies != ZCIO_COPY_REASON_NONE)
     settle_probe (policy, sends, copied_sends, sends_in_flight, now);
-  else if (policy->mode == ZCIO_ZERO_COPY_MODE_AUTO &&
-           policy->samples == SAMPLE_WINDOW &&
-           policy->copied_weight >= WEIGHT_MOSTLY_COPIED)
+  else if (policy->mode == ZCIO_ZERO_COPY_MODE_AUTO && zcio_copy_policy_kernel_copies (policy))
     {
       policy->copies = ZCIO_COPY_REASON_KERNEL_COPIES;
       if (!policy->limited)
