@@ -27,7 +27,7 @@ typedef struct
 {
   union
   {
-    struct cmsghdr align;
+    gsize align; /* what struct cmsghdr begins with */
     guint8 bytes[512];
   } control;
   gsize length;
