@@ -261,7 +261,7 @@ measure_run (const struct iovec *vectors,
       if (gap_pieces == 0 || (i + 1 == n_vectors && gap_pieces <= MAX_SMALL_PIECES))
         {
           /* The pieces are so small on the average that it does not pay. */
-          if (all_size / all_pieces < small_piece)
+          if (all_size < all_pieces * small_piece)
             break;
           n_run = i + 1;
           run_size = all_size;
