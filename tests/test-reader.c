@@ -32,7 +32,7 @@ struct _ZcioTestReader
   GCond changed;
   /* All below is covered by the lock. */
   gboolean paused;
-  gboolean idle;        /* the thread has seen that it is paused */
+  gboolean idle; /* the thread has seen that it is paused */
   gboolean done;
   guint64 received;
   int error_number;
@@ -78,8 +78,8 @@ wait_while_paused (ZcioTestReader *reader)
 
 static void
 check (ZcioTestReader *reader,
-       const guint8   *data,
-       gsize           size)
+       const guint8 *data,
+       gsize size)
 {
   guint64 position = reader->first_position + reader->received;
 
@@ -145,8 +145,8 @@ run (gpointer data)
 }
 
 ZcioTestReader *
-zcio_test_reader_new (GSocket            *socket,
-                      guint64             position,
+zcio_test_reader_new (GSocket *socket,
+                      guint64 position,
                       ZcioTestReaderFlags flags)
 {
   ZcioTestReader *reader = g_new0 (ZcioTestReader, 1);
@@ -205,7 +205,7 @@ zcio_test_reader_get_received (ZcioTestReader *reader)
 
 void
 zcio_test_reader_wait_received (ZcioTestReader *reader,
-                                guint64         size)
+                                guint64 size)
 {
   gint64 deadline = zcio_test_get_deadline ();
 
@@ -218,8 +218,8 @@ zcio_test_reader_wait_received (ZcioTestReader *reader,
 
 guint64
 zcio_test_reader_finish (ZcioTestReader *reader,
-                         int            *error_number,
-                         char          **sha256)
+                         int *error_number,
+                         char **sha256)
 {
   gint64 deadline = zcio_test_get_deadline ();
   guint64 received;

@@ -21,7 +21,7 @@ zcio_test_get_deadline (void)
   const char *patience = g_getenv ("ZCIO_TEST_PATIENCE");
   gint64 factor = patience != NULL ? g_ascii_strtoll (patience, NULL, 10) : 1;
 
-  return g_get_monotonic_time () + MAX (factor, 1) * ZCIO_TEST_GUARD_SECONDS * G_USEC_PER_SEC;
+  return g_get_monotonic_time () + (gint64) MAX (factor, 1) * ZCIO_TEST_GUARD_SECONDS * G_USEC_PER_SEC;
 }
 
 /* Seeds */
@@ -75,8 +75,8 @@ zcio_test_random (guint64 *state)
 
 guint64
 zcio_test_random_range (guint64 *state,
-                        guint64  first,
-                        guint64  last)
+                        guint64 first,
+                        guint64 last)
 {
   guint64 number = zcio_test_random (state);
 
@@ -90,7 +90,7 @@ zcio_test_random_range (guint64 *state,
 
 gboolean
 zcio_test_random_chance (guint64 *state,
-                         guint    percent)
+                         guint percent)
 {
   return zcio_test_random_range (state, 0, 99) < percent;
 }
@@ -104,9 +104,9 @@ get_pattern_word (guint64 index)
 }
 
 void
-zcio_test_pattern_fill (guint64  position,
+zcio_test_pattern_fill (guint64 position,
                         gpointer data,
-                        gsize    size)
+                        gsize size)
 {
   guint8 *bytes = data;
 
@@ -124,9 +124,9 @@ zcio_test_pattern_fill (guint64  position,
 }
 
 gsize
-zcio_test_pattern_check (guint64       position,
+zcio_test_pattern_check (guint64 position,
                          gconstpointer data,
-                         gsize         size)
+                         gsize size)
 {
   const guint8 *bytes = data;
   gsize done = 0;
@@ -177,8 +177,8 @@ pattern_bytes_free (gpointer data)
 
 GBytes *
 zcio_test_pattern_bytes (guint64 position,
-                         gsize   size,
-                         gint   *released)
+                         gsize size,
+                         gint *released)
 {
   PatternBytes *pattern = g_new (PatternBytes, 1);
 
@@ -203,7 +203,7 @@ zcio_test_family_to_string (ZcioTestFamily family)
 
 static void
 set_buffer_size (GSocket *socket,
-                 int      size)
+                 int size)
 {
   GError *error = NULL;
 
@@ -217,7 +217,7 @@ set_buffer_size (GSocket *socket,
 }
 
 static void
-make_unix_pair (int       buffer_size,
+make_unix_pair (int buffer_size,
                 GSocket **first,
                 GSocket **second)
 {
@@ -265,9 +265,9 @@ get_bound_address (GSocket *socket)
 
 gboolean
 zcio_test_socket_pair (ZcioTestFamily family,
-                       int            buffer_size,
-                       GSocket      **first,
-                       GSocket      **second)
+                       int buffer_size,
+                       GSocket **first,
+                       GSocket **second)
 {
   GSocketFamily socket_family =
     family == ZCIO_TEST_FAMILY_IPV4 ? G_SOCKET_FAMILY_IPV4 : G_SOCKET_FAMILY_IPV6;
@@ -292,7 +292,8 @@ zcio_test_socket_pair (ZcioTestFamily family,
   if (listener == NULL)
     {
       g_test_skip_printf ("No %s on this host: %s",
-                          zcio_test_family_to_string (family), error->message);
+                          zcio_test_family_to_string (family),
+                          error->message);
       g_error_free (error);
       return FALSE;
     }
@@ -346,8 +347,8 @@ static gint polls;
 
 static gint
 count_poll (GPollFD *fds,
-            guint    n_fds,
-            gint     timeout)
+            guint n_fds,
+            gint timeout)
 {
   g_atomic_int_inc (&polls);
 
@@ -376,7 +377,7 @@ set_flag (gpointer data)
 
 guint
 zcio_test_run_for (GMainContext *context,
-                   guint         milliseconds)
+                   guint milliseconds)
 {
   GSource *source = g_timeout_source_new (milliseconds);
   gboolean done = FALSE;
@@ -406,11 +407,11 @@ do_nothing (gpointer data)
 
 void
 zcio_test_wait_step (GMainContext *context,
-                     gint64        deadline,
-                     const char   *file,
-                     int           line,
-                     const char   *function,
-                     const char   *expression)
+                     gint64 deadline,
+                     const char *file,
+                     int line,
+                     const char *function,
+                     const char *expression)
 {
   GSource *source;
 
@@ -433,9 +434,9 @@ zcio_test_wait_step (GMainContext *context,
 }
 
 void
-zcio_test_store_result (GObject      *source,
+zcio_test_store_result (GObject *source,
                         GAsyncResult *result,
-                        gpointer      data)
+                        gpointer data)
 {
   GAsyncResult **stored = data;
 

@@ -58,8 +58,8 @@ test_pattern_bytes (void)
 
 static void
 send_pattern (GSocket *socket,
-              guint64  position,
-              gsize    size)
+              guint64 position,
+              gsize size)
 {
   guint8 *data = g_malloc (size);
   GError *error = NULL;
@@ -230,8 +230,7 @@ test_real_unsupported (void)
 
       if (fd < 0)
         {
-          g_test_message ("No socket (%d, %d, %d) here: %s", kinds[i].domain, kinds[i].type,
-                          kinds[i].protocol, g_strerror (errno));
+          g_test_message ("No socket (%d, %d, %d) here: %s", kinds[i].domain, kinds[i].type, kinds[i].protocol, g_strerror (errno));
           continue;
         }
       g_assert_cmpint (syscalls->enable_zero_copy (syscalls, fd, &known), ==, -1);
@@ -301,7 +300,7 @@ test_default_table (void)
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

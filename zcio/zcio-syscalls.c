@@ -36,16 +36,15 @@ const int zcio_zero_copy_flag = 0;
 #endif
 
 static gssize
-real_send_message (ZcioSyscalls        *self,
-                   int                  fd,
+real_send_message (ZcioSyscalls *self,
+                   int fd,
                    const struct msghdr *message,
-                   int                  flags)
+                   int flags)
 {
   /* Cheaper, because there is no header that the kernel must copy in. */
   if (message->msg_iovlen == 1 && message->msg_controllen == 0 && message->msg_namelen == 0)
     {
-      return send (fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len,
-                   flags | SEND_FLAGS);
+      return send (fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags | SEND_FLAGS);
     }
 
   return sendmsg (fd, message, flags | SEND_FLAGS);
@@ -54,8 +53,8 @@ real_send_message (ZcioSyscalls        *self,
 #ifdef HAVE_ZERO_COPY
 
 static gssize
-real_receive_error (ZcioSyscalls  *self,
-                    int            fd,
+real_receive_error (ZcioSyscalls *self,
+                    int fd,
                     struct msghdr *message)
 {
   return recvmsg (fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
@@ -115,8 +114,8 @@ is_counter_known (int fd)
 
 static int
 real_enable_zero_copy (ZcioSyscalls *self,
-                       int           fd,
-                       gboolean     *counter_known)
+                       int fd,
+                       gboolean *counter_known)
 {
   int value = 1;
 
@@ -146,8 +145,8 @@ real_enable_zero_copy (ZcioSyscalls *self,
 #else
 
 static gssize
-real_receive_error (ZcioSyscalls  *self,
-                    int            fd,
+real_receive_error (ZcioSyscalls *self,
+                    int fd,
                     struct msghdr *message)
 {
   errno = EAGAIN;
@@ -156,8 +155,8 @@ real_receive_error (ZcioSyscalls  *self,
 
 static int
 real_enable_zero_copy (ZcioSyscalls *self,
-                       int           fd,
-                       gboolean     *counter_known)
+                       int fd,
+                       gboolean *counter_known)
 {
   *counter_known = FALSE;
   errno = EOPNOTSUPP;
@@ -167,17 +166,17 @@ real_enable_zero_copy (ZcioSyscalls *self,
 #endif
 
 static int
-real_poll (ZcioSyscalls  *self,
+real_poll (ZcioSyscalls *self,
            struct pollfd *fds,
-           nfds_t         n_fds,
-           int            timeout)
+           nfds_t n_fds,
+           int timeout)
 {
   return poll (fds, n_fds, timeout);
 }
 
 static int
 real_disconnect (ZcioSyscalls *self,
-                 int           fd)
+                 int fd)
 {
   struct sockaddr address;
 
@@ -189,7 +188,7 @@ real_disconnect (ZcioSyscalls *self,
 
 static int
 real_get_unacknowledged (ZcioSyscalls *self,
-                         int           fd)
+                         int fd)
 {
 #ifdef SIOCOUTQ
   int queued;
