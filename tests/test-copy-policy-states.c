@@ -124,6 +124,17 @@ round_trips (Fixture *f,
     round_trip (f, copied);
 }
 
+/* Goes to the next probe and asserts that it is due after exactly that pause. */
+static void
+assert_pause (Fixture *f,
+              gint64 pause)
+{
+  f->now += pause - 1;
+  g_assert_false (may (f));
+  f->now += 1;
+  g_assert_true (may (f));
+}
+
 static void
 set_up (Fixture *f)
 {
@@ -340,6 +351,16 @@ test_congestion (void)
   assert_state (&f, CONGESTED, CONGESTION);
   returned (&f, 1, 0);
   assert_state (&f, ACTIVE, NONE);
+
+  /* a limit takes its place */
+  set_up_congested (&f);
+  f.in_flight = 0;
+  no_buffers (&f);
+  assert_state (&f, SUSPENDED, LIMIT);
+  f.now += SECOND;
+  g_assert_true (may (&f));
+  sent (&f);
+  assert_state (&f, ACTIVE, NONE);
 }
 
 static void
@@ -377,6 +398,14 @@ test_mode_back (void)
   assert_state (&f, SUSPENDED, PEER_LOCAL);
   g_assert_false (may (&f));
   f.now += SECOND;
+  g_assert_true (may (&f));
+
+  /* to set the same again does nothing, not even to a probe */
+  sent (&f);
+  set_mode (&f, AUTO);
+  f.now += SECOND;
+  g_assert_false (may (&f));
+  returned (&f, 1, 0);
   g_assert_true (may (&f));
 
   set_up_congested (&f);
@@ -433,17 +462,6 @@ test_mode_learns (void)
   round_trips (&f, 31, FALSE);
   set_mode (&f, AUTO);
   assert_state (&f, SUSPENDED, PEER_LOCAL);
-}
-
-/* Goes to the next probe and asserts that it is due after exactly that pause. */
-static void
-assert_pause (Fixture *f,
-              gint64 pause)
-{
-  f->now += pause - 1;
-  g_assert_false (may (f));
-  f->now += 1;
-  g_assert_true (may (f));
 }
 
 static void
@@ -513,10 +531,21 @@ test_probe_among_others (void)
   g_assert_true (may (&f));
   sent (&f);
   returned (&f, 60, 60);
-  returned (&f, 8, 8);
+  returned (&f, 8, 0);
   g_assert_cmpint (f.policy.next_probe, ==, G_MAXINT64);
+  g_assert_false (may (&f));
   returned (&f, 1, 0);
   g_assert_true (may (&f));
+
+  /* when they come together, most of them decide */
+  sent (&f);
+  f.in_flight += 5;
+  returned (&f, 6, 2);
+  g_assert_true (may (&f));
+  sent (&f);
+  f.in_flight += 5;
+  returned (&f, 6, 3);
+  assert_pause (&f, 2 * SECOND);
 }
 
 static void
@@ -622,13 +651,29 @@ test_pauses_start_anew (void)
   assert_pause (&f, SECOND);
   sent (&f);
   returned (&f, 1, 0);
-  f.now += 59 * SECOND;
+  f.now += 60 * SECOND - 1;
   no_buffers (&f);
   assert_pause (&f, 2 * SECOND);
   sent (&f);
   returned (&f, 1, 0);
   f.now += 60 * SECOND;
   no_buffers (&f);
+  assert_pause (&f, SECOND);
+
+  /* the time that counts is that since the end of the last suspension */
+  set_up_peer_local (&f);
+  f.now += 3600 * SECOND;
+  round_trips (&f, 8, FALSE);
+  assert_state (&f, ACTIVE, NONE);
+  round_trips (&f, 32, TRUE);
+  assert_state (&f, SUSPENDED, KERNEL_COPIES);
+  assert_pause (&f, 2 * SECOND);
+
+  /* and what the mode had hidden is no suspension */
+  set_up_always_local (&f);
+  f.now += SECOND;
+  no_buffers (&f);
+  assert_state (&f, SUSPENDED, LIMIT);
   assert_pause (&f, SECOND);
 }
 
@@ -783,7 +828,6 @@ assert_invariants (Fixture *f)
 
   g_assert_cmpint (policy->state == OFF, ==, policy->mode == NEVER);
   g_assert_cmpint (policy->state == UNSUPPORTED, ==, policy->mode != NEVER && (!policy->supported || policy->refused));
-  g_assert_cmpuint (policy->in_flight, ==, f->in_flight);
   g_assert_cmpuint (policy->copied_weight, <=, 1 << 16);
   g_assert_cmpuint (policy->samples, <=, 32);
 

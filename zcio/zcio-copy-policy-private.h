@@ -69,8 +69,6 @@ typedef struct
   gboolean limited;               /* ENOBUFS with nothing in flight, and no send since */
   gboolean congested;             /* until congested_until is reached */
   guint clean_probes;             /* probes in a row that were not copied */
-  guint64 in_flight;              /* sends in flight, as far as is known here */
-  guint64 ahead_of_probe;         /* of these, the ones that were sent before the probe */
   gint64 resumed;                 /* when the last suspension ended */
 } ZcioCopyPolicy;
 

@@ -282,10 +282,9 @@ fill_plan (ZcioCopyPlan *plan,
            gboolean zero_copy)
 {
   plan->size = sum_sizes (vectors, n_next);
-  plan->zero_copy = zero_copy && plan->size > 0;
-  plan->more = plan->size > 0 && sum_sizes (vectors + n_next, n_vectors - n_next) > 0;
-  /* Empty vectors are taken along, not sent by themselves. */
-  plan->n_vectors = plan->more ? n_next : n_vectors;
+  plan->n_vectors = n_next;
+  plan->zero_copy = zero_copy;
+  plan->more = sum_sizes (vectors + n_next, n_vectors - n_next) > 0;
 }
 
 void
@@ -349,21 +348,14 @@ zcio_copy_policy_sent (ZcioCopyPolicy *policy,
       policy->next_probe = now;
     }
 
-  if (policy->mode == ZCIO_ZERO_COPY_MODE_AUTO &&
-      policy->copies != ZCIO_COPY_REASON_NONE &&
-      policy->next_probe != PROBE_IN_FLIGHT)
-    {
-      policy->next_probe = PROBE_IN_FLIGHT;
-      policy->ahead_of_probe = policy->in_flight;
-    }
+  if (policy->mode == ZCIO_ZERO_COPY_MODE_AUTO && policy->copies != ZCIO_COPY_REASON_NONE)
+    policy->next_probe = PROBE_IN_FLIGHT;
 
-  policy->in_flight++;
   return update_state (policy);
 }
 
-/* Sends mostly come back in the order in which they were sent, so the probe is
- * back when more have returned than were ahead of it; and surely when nothing is
- * in flight any more.
+/* Nothing is sent by zero-copy after a probe, so that it is back when nothing is in
+ * flight any more, and it is among those that came last.
  */
 static void
 settle_probe (ZcioCopyPolicy *policy,
@@ -372,15 +364,11 @@ settle_probe (ZcioCopyPolicy *policy,
               guint64 sends_in_flight,
               gint64 now)
 {
-  if (policy->next_probe != PROBE_IN_FLIGHT)
+  if (policy->next_probe != PROBE_IN_FLIGHT || sends_in_flight > 0)
     return;
 
-  if (sends == 0 || (sends <= policy->ahead_of_probe && sends_in_flight > 0))
-    {
-      policy->ahead_of_probe -= sends;
-      if (sends_in_flight == 0)
-        policy->next_probe = now + policy->probe_interval;
-    }
+  if (sends == 0)
+    policy->next_probe = now + policy->probe_interval; /* there is no answer */
   else if (copied_sends >= sends - copied_sends)
     schedule_probe (policy, now);
   else if (++policy->clean_probes >= CLEAN_PROBES)
@@ -417,7 +405,6 @@ zcio_copy_policy_returned (ZcioCopyPolicy *policy,
 {
   g_assert (copied_sends <= sends);
 
-  policy->in_flight = sends_in_flight;
   if (sends > 0)
     weigh_samples (policy, sends, copied_sends);
 
@@ -426,8 +413,7 @@ zcio_copy_policy_returned (ZcioCopyPolicy *policy,
   else if (policy->mode == ZCIO_ZERO_COPY_MODE_AUTO && zcio_copy_policy_kernel_copies (policy))
     {
       policy->copies = ZCIO_COPY_REASON_KERNEL_COPIES;
-      if (!policy->limited)
-        schedule_probe (policy, now);
+      schedule_probe (policy, now);
     }
 
   if (policy->congested && sends_in_flight <= policy->congested_until)
@@ -441,8 +427,6 @@ zcio_copy_policy_no_buffers (ZcioCopyPolicy *policy,
                              guint64 sends_in_flight,
                              gint64 now)
 {
-  policy->in_flight = sends_in_flight;
-
   if (sends_in_flight > 0)
     {
       policy->congested = TRUE;
