@@ -1,0 +1,108 @@
+/* zcio-peer.c - is the other end on this host?
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-peer-private.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static GInetAddress *
+get_inet_address (GSocketAddress *address)
+{
+  if (!G_IS_INET_SOCKET_ADDRESS (address))
+    return NULL;
+
+  return g_inet_socket_address_get_address (G_INET_SOCKET_ADDRESS (address));
+}
+
+/* ::ffff:a.b.c.d is the host a.b.c.d, as far as interfaces are concerned. */
+static GInetAddress *
+unmap_address (GInetAddress *address)
+{
+  const guint8 *bytes = g_inet_address_to_bytes (address);
+  static const guint8 prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+
+  if (g_inet_address_get_family (address) == G_SOCKET_FAMILY_IPV6 &&
+      memcmp (bytes, prefix, sizeof prefix) == 0)
+    return g_inet_address_new_from_bytes (bytes + sizeof prefix, G_SOCKET_FAMILY_IPV4);
+
+  return g_object_ref (address);
+}
+
+static gboolean
+is_address_of_interface (const struct ifaddrs *interface,
+                         GInetAddress         *address)
+{
+  const guint8 *bytes = g_inet_address_to_bytes (address);
+
+  if (interface->ifa_addr == NULL)
+    return FALSE;
+
+  if (interface->ifa_addr->sa_family == AF_INET &&
+      g_inet_address_get_family (address) == G_SOCKET_FAMILY_IPV4)
+    {
+      const struct sockaddr_in *in = (const void *) interface->ifa_addr;
+
+      return memcmp (&in->sin_addr, bytes, sizeof in->sin_addr) == 0;
+    }
+
+  if (interface->ifa_addr->sa_family == AF_INET6 &&
+      g_inet_address_get_family (address) == G_SOCKET_FAMILY_IPV6)
+    {
+      const struct sockaddr_in6 *in6 = (const void *) interface->ifa_addr;
+
+      return memcmp (&in6->sin6_addr, bytes, sizeof in6->sin6_addr) == 0;
+    }
+
+  return FALSE;
+}
+
+static gboolean
+is_own_address (GInetAddress *address)
+{
+  struct ifaddrs *interfaces = NULL;
+  gboolean found = FALSE;
+
+  if (getifaddrs (&interfaces) != 0)
+    return FALSE;
+
+  for (struct ifaddrs *i = interfaces; i != NULL && !found; i = i->ifa_next)
+    found = is_address_of_interface (i, address);
+
+  freeifaddrs (interfaces);
+  return found;
+}
+
+/*
+ * zcio_peer_is_local:
+ *
+ * What is delivered on the host that sent it is copied for the receiver
+ * (skb_orphan_frags_rx ()), so zero-copy cannot pay. Only an estimate: another network
+ * namespace, for one, looks like another host.
+ */
+gboolean
+zcio_peer_is_local (GSocket *socket)
+{
+  g_autoptr (GSocketAddress) remote = g_socket_get_remote_address (socket, NULL);
+  g_autoptr (GSocketAddress) local = g_socket_get_local_address (socket, NULL);
+  GInetAddress *remote_address = get_inet_address (remote);
+  GInetAddress *local_address = get_inet_address (local);
+  g_autoptr (GInetAddress) unmapped = NULL;
+
+  if (remote_address == NULL)
+    return FALSE;
+
+  if (local_address != NULL && g_inet_address_equal (remote_address, local_address))
+    return TRUE;
+
+  unmapped = unmap_address (remote_address);
+  return g_inet_address_get_is_loopback (unmapped) || is_own_address (unmapped);
+}

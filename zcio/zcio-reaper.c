@@ -1,0 +1,507 @@
+/* zcio-reaper.c - wakes a main loop when completions come in
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-reaper-private.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Sockets looked at in one dispatch; the rest is for the next. */
+#define MAX_EVENTS 64
+
+/* A dispatch that comes this soon after the last is a part of a flood: the reaper then looks
+ * at the clock, not at the descriptor, so that not each ACK wakes the loop.
+ */
+#define FLOOD_INTERVAL (1 * G_TIME_SPAN_MILLISECOND)
+#define FLOOD_DISPATCHES 4
+
+/* A loop that wakes for something else meanwhile may do so because of an unread error queue:
+ * any other source on that socket would spin. So it may turn only so often without reaping.
+ */
+#define MAX_TURNS_ASLEEP 2
+
+/* How often to look for a socket that was closed with sends in flight: nothing else tells. */
+#define SWEEP_INTERVAL G_TIME_SPAN_SECOND
+
+/*
+ * ZcioReaper:
+ * @lock: protects all but @source, @tag, and what only the dispatching thread uses. The
+ *   transmitter's lock may be held when it is taken, never the other way round
+ * @watches: (element-type guint64 ZcioWatch): those that are armed, by token
+ * @delivery: watches that have something to tell
+ * @dispatching: their delivery comes by itself
+ * @next_sweep: when to look for closed sockets; G_MAXINT64 while nothing is in flight
+ */
+typedef struct _ZcioReaper
+{
+  gatomicrefcount ref_count;
+  GMainContext *context;
+  int priority;
+  GSource *source;
+  gpointer tag;
+  int epoll_fd;
+
+  GMutex lock;
+  GHashTable *watches;
+  GQueue delivery;
+  guint n_users;
+  guint64 next_token;
+  gboolean dispatching;
+  gint64 next_sweep;
+
+  gint64 last_dispatch;
+  guint n_soon;
+  guint turns_asleep;
+  gboolean asleep;
+} ZcioReaper;
+
+typedef struct
+{
+  GSource base;
+  ZcioReaper *reaper;
+} ReaperSource;
+
+/* (element-type ZcioReaper): the reapers in use; the lock comes before a reaper's. */
+static GMutex reapers_lock;
+static GSList *reapers;
+
+static ZcioReaper *
+zcio_reaper_ref (ZcioReaper *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+static void
+zcio_reaper_unref (ZcioReaper *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  g_assert (g_queue_is_empty (&self->delivery));
+  g_hash_table_unref (self->watches);
+  g_mutex_clear (&self->lock);
+  if (self->epoll_fd >= 0)
+    close (self->epoll_fd);
+  g_free (self);
+}
+
+static ZcioWatch *
+zcio_watch_ref (ZcioWatch *watch)
+{
+  g_atomic_ref_count_inc (&watch->ref_count);
+  return watch;
+}
+
+static void
+zcio_watch_unref (ZcioWatch *watch)
+{
+  if (!g_atomic_ref_count_dec (&watch->ref_count))
+    return;
+
+  if (watch->notify != NULL)
+    watch->notify (watch->user_data);
+  zcio_transmitter_unref (watch->transmitter);
+  zcio_reaper_unref (watch->reaper);
+  g_free (watch);
+}
+
+/* References to those watches whose sockets have news. A token whose watch has gone is an
+ * old one: a descriptor that the linger still holds.
+ */
+static guint
+take_ready_watches (ZcioReaper *self,
+                    ZcioWatch **ready)
+{
+  struct epoll_event events[MAX_EVENTS];
+  guint n_ready = 0;
+  int n;
+
+  g_mutex_lock (&self->lock);
+  self->dispatching = TRUE;
+  n = epoll_wait (self->epoll_fd, events, MAX_EVENTS, 0);
+  for (int i = 0; i < n; i++)
+    {
+      guint64 token = events[i].data.u64;
+      ZcioWatch *watch = g_hash_table_lookup (self->watches, &token);
+
+      if (watch != NULL)
+        ready[n_ready++] = zcio_watch_ref (watch);
+    }
+  g_mutex_unlock (&self->lock);
+
+  return n_ready;
+}
+
+static ZcioWatch *
+take_delivery (ZcioReaper *self)
+{
+  ZcioWatch *watch;
+
+  g_mutex_lock (&self->lock);
+  watch = g_queue_pop_head (&self->delivery);
+  if (watch == NULL)
+    self->dispatching = FALSE;
+  g_mutex_unlock (&self->lock);
+
+  return watch;
+}
+
+static void
+deliver (ZcioWatch *watch)
+{
+  ZcioTransmitter *transmitter = watch->transmitter;
+  ZcioWatch news;
+
+  g_mutex_lock (&transmitter->lock);
+  news = *watch;
+  watch->pending = FALSE;
+  watch->state_changed = FALSE;
+  watch->copied = FALSE;
+  watch->sends = 0;
+  watch->bytes = 0;
+  /* What a check() has collected is released here. */
+  zcio_transmitter_unlock_and_release (transmitter);
+
+  if (!news.destroyed)
+    news.func (news.sends, news.bytes, news.copied, news.state_changed, news.user_data);
+}
+
+/* Finds out about sockets that were closed with sends in flight. Returns whether there are
+ * any sends in flight.
+ */
+static gboolean
+sweep (ZcioReaper *self)
+{
+  g_autoptr (GPtrArray) watches = g_ptr_array_new_with_free_func ((GDestroyNotify) zcio_watch_unref);
+  GHashTableIter iter;
+  gpointer value;
+  gboolean any = FALSE;
+
+  g_mutex_lock (&self->lock);
+  g_hash_table_iter_init (&iter, self->watches);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    g_ptr_array_add (watches, zcio_watch_ref (value));
+  g_mutex_unlock (&self->lock);
+
+  for (guint i = 0; i < watches->len; i++)
+    {
+      ZcioTransmitter *transmitter = ((ZcioWatch *) watches->pdata[i])->transmitter;
+      gboolean lost;
+
+      g_mutex_lock (&transmitter->lock);
+      any |= transmitter->window.sends_in_flight > 0;
+      lost = transmitter->window.sends_in_flight > 0 &&
+             zcio_transmitter_get_fd_locked (transmitter) < 0;
+      g_mutex_unlock (&transmitter->lock);
+
+      if (lost)
+        zcio_transmitter_reap (transmitter, TRUE);
+    }
+
+  return any;
+}
+
+static void
+sweep_if_due (ZcioReaper *self,
+              gint64      now)
+{
+  gboolean due;
+
+  g_mutex_lock (&self->lock);
+  due = now >= self->next_sweep;
+  if (due)
+    self->next_sweep = G_MAXINT64;
+  g_mutex_unlock (&self->lock);
+
+  if (due && sweep (self))
+    {
+      g_mutex_lock (&self->lock);
+      self->next_sweep = now + SWEEP_INTERVAL;
+      g_mutex_unlock (&self->lock);
+    }
+}
+
+/* When to dispatch without an event. With the lock held. */
+static void
+set_ready_time_locked (ZcioReaper *self,
+                       gint64      ready_time)
+{
+  g_source_set_ready_time (self->source, ready_time == G_MAXINT64 ? -1 : ready_time);
+}
+
+static void
+fall_asleep_or_wake (ZcioReaper *self,
+                     gint64      now,
+                     guint       released)
+{
+  gboolean soon = released > 0 && now - self->last_dispatch < FLOOD_INTERVAL * 2;
+  gboolean asleep;
+
+  self->last_dispatch = now;
+  self->n_soon = soon ? self->n_soon + 1 : 0;
+  self->turns_asleep = 0;
+
+  asleep = self->n_soon >= FLOOD_DISPATCHES;
+  if (asleep != self->asleep && self->tag != NULL)
+    g_source_modify_unix_fd (self->source, self->tag, asleep ? 0 : G_IO_IN);
+  self->asleep = asleep;
+
+  g_mutex_lock (&self->lock);
+  set_ready_time_locked (self, asleep ? now + FLOOD_INTERVAL : self->next_sweep);
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+reaper_source_prepare (GSource *source,
+                       int     *timeout)
+{
+  ZcioReaper *self = ((ReaperSource *) source)->reaper;
+
+  *timeout = -1;
+  return self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP;
+}
+
+static gboolean
+reaper_source_dispatch (GSource     *source,
+                        GSourceFunc  callback,
+                        gpointer     user_data)
+{
+  ZcioReaper *self = zcio_reaper_ref (((ReaperSource *) source)->reaper);
+  ZcioWatch *ready[MAX_EVENTS];
+  guint n_ready = take_ready_watches (self, ready);
+  guint released = 0;
+  ZcioWatch *watch;
+  gint64 now = g_source_get_time (source);
+
+  for (guint i = 0; i < n_ready; i++)
+    {
+      released += zcio_transmitter_reap (ready[i]->transmitter, TRUE);
+      zcio_watch_unref (ready[i]);
+    }
+
+  sweep_if_due (self, now);
+  fall_asleep_or_wake (self, now, released);
+
+  while ((watch = take_delivery (self)) != NULL)
+    {
+      deliver (watch);
+      zcio_watch_unref (watch);
+    }
+
+  zcio_reaper_unref (self);
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+reaper_source_finalize (GSource *source)
+{
+  ZcioReaper *self = ((ReaperSource *) source)->reaper;
+
+  zcio_reaper_unref (self);
+}
+
+static GSourceFuncs reaper_source_funcs = {
+  .prepare = reaper_source_prepare,
+  .dispatch = reaper_source_dispatch,
+  .finalize = reaper_source_finalize,
+};
+
+static ZcioReaper *
+zcio_reaper_new (GMainContext *context,
+                 int           priority)
+{
+  ZcioReaper *self = g_new0 (ZcioReaper, 1);
+
+  g_atomic_ref_count_init (&self->ref_count);
+  g_mutex_init (&self->lock);
+  self->context = context;
+  self->priority = priority;
+  self->watches = g_hash_table_new (g_int64_hash, g_int64_equal);
+  self->next_token = 1;
+  self->next_sweep = G_MAXINT64;
+  self->epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
+
+  self->source = g_source_new (&reaper_source_funcs, sizeof (ReaperSource));
+  ((ReaperSource *) self->source)->reaper = zcio_reaper_ref (self);
+  g_source_set_static_name (self->source, "[zcio] reaper");
+  g_source_set_priority (self->source, priority);
+  /* A nested main loop within a callback must not leave an error queue unread. */
+  g_source_set_can_recurse (self->source, TRUE);
+  if (self->epoll_fd >= 0)
+    self->tag = g_source_add_unix_fd (self->source, self->epoll_fd, G_IO_IN);
+  g_source_attach (self->source, context);
+
+  return self;
+}
+
+static ZcioReaper *
+zcio_reaper_get (GMainContext *context,
+                 int           priority)
+{
+  ZcioReaper *self = NULL;
+
+  g_mutex_lock (&reapers_lock);
+  for (GSList *l = reapers; l != NULL && self == NULL; l = l->next)
+    {
+      ZcioReaper *other = l->data;
+
+      if (other->context == context && other->priority == priority &&
+          !g_source_is_destroyed (other->source))
+        self = zcio_reaper_ref (other);
+    }
+
+  if (self == NULL)
+    {
+      self = zcio_reaper_new (context, priority);
+      reapers = g_slist_prepend (reapers, zcio_reaper_ref (self));
+    }
+  self->n_users++;
+  g_mutex_unlock (&reapers_lock);
+
+  return self;
+}
+
+static void
+zcio_reaper_leave (ZcioReaper *self)
+{
+  gboolean last;
+
+  g_mutex_lock (&reapers_lock);
+  last = --self->n_users == 0;
+  if (last)
+    reapers = g_slist_remove (reapers, self);
+  g_mutex_unlock (&reapers_lock);
+
+  if (last)
+    {
+      g_source_destroy (self->source);
+      g_source_unref (self->source);
+      zcio_reaper_unref (self);
+    }
+}
+
+/* Something is in flight again. */
+void
+zcio_watch_expect_locked (ZcioWatch *watch)
+{
+  ZcioReaper *reaper = watch->reaper;
+
+  g_mutex_lock (&reaper->lock);
+  if (reaper->next_sweep == G_MAXINT64)
+    {
+      reaper->next_sweep = g_get_monotonic_time () + SWEEP_INTERVAL;
+      /* Not where it would put off what is to come before. */
+      if (!reaper->dispatching && g_source_get_ready_time (reaper->source) == -1)
+        set_ready_time_locked (reaper, reaper->next_sweep);
+    }
+  g_mutex_unlock (&reaper->lock);
+}
+
+gboolean
+zcio_watch_arm_locked (ZcioWatch *watch,
+                       int        fd)
+{
+  ZcioReaper *reaper = watch->reaper;
+  /* Errors need not be asked for. */
+  struct epoll_event event = { .events = EPOLLET };
+  gboolean armed;
+
+  g_mutex_lock (&reaper->lock);
+  watch->token = reaper->next_token++;
+  event.data.u64 = watch->token;
+  armed = epoll_ctl (reaper->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+  if (armed)
+    g_hash_table_insert (reaper->watches, &watch->token, watch);
+  g_mutex_unlock (&reaper->lock);
+
+  return armed;
+}
+
+static void
+disarm (ZcioWatch *watch)
+{
+  ZcioTransmitter *transmitter = watch->transmitter;
+  ZcioReaper *reaper = watch->reaper;
+
+  g_mutex_lock (&transmitter->lock);
+  if (watch->armed)
+    {
+      /* Where the socket was closed, its number may be another's by now; and then the kernel
+       * has removed it by itself.
+       */
+      int fd = zcio_transmitter_get_fd_locked (transmitter);
+
+      g_mutex_lock (&reaper->lock);
+      if (fd >= 0 && fd != transmitter->linger_fd)
+        epoll_ctl (reaper->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+      g_hash_table_remove (reaper->watches, &watch->token);
+      g_mutex_unlock (&reaper->lock);
+    }
+  g_mutex_unlock (&transmitter->lock);
+}
+
+/* Puts the watch on the reaper's list, once, and wakes it. */
+void
+zcio_watch_notify_locked (ZcioWatch *watch)
+{
+  ZcioReaper *reaper = watch->reaper;
+
+  if (watch->pending || watch->destroyed)
+    return;
+
+  watch->pending = TRUE;
+  g_mutex_lock (&reaper->lock);
+  g_queue_push_tail (&reaper->delivery, zcio_watch_ref (watch));
+  if (!reaper->dispatching)
+    g_source_set_ready_time (reaper->source, 0);
+  g_mutex_unlock (&reaper->lock);
+}
+
+ZcioWatch *
+zcio_watch_new (ZcioTransmitter *transmitter,
+                GMainContext    *context,
+                int              priority,
+                ZcioWatchFunc    func,
+                gpointer         user_data,
+                GDestroyNotify   notify)
+{
+  ZcioWatch *watch = g_new0 (ZcioWatch, 1);
+
+  g_atomic_ref_count_init (&watch->ref_count);
+  watch->transmitter = zcio_transmitter_ref (transmitter);
+  watch->reaper = zcio_reaper_get (context, priority);
+  watch->func = func;
+  watch->user_data = user_data;
+  watch->notify = notify;
+  zcio_transmitter_add_watch (transmitter, watch);
+
+  return watch;
+}
+
+void
+zcio_watch_destroy (ZcioWatch *watch)
+{
+  ZcioReaper *reaper = watch->reaper;
+  gboolean queued;
+
+  zcio_transmitter_remove_watch (watch->transmitter, watch);
+  disarm (watch);
+
+  g_mutex_lock (&reaper->lock);
+  queued = g_queue_remove (&reaper->delivery, watch);
+  g_mutex_unlock (&reaper->lock);
+  if (queued)
+    zcio_watch_unref (watch);
+
+  zcio_reaper_leave (reaper);
+  zcio_watch_unref (watch);
+}

@@ -1,0 +1,609 @@
+/* zcio-send.c - sending a write, part by part
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-send-private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "zcio-words-private.h"
+
+/* With no main loop running, writes reap as they go: so often that little memory stays
+ * pinned, so seldom that the system calls do not count.
+ */
+#define REAP_AFTER_SENDS 32
+#define REAP_AFTER_BYTES ((gsize) 8 * 1024 * 1024)
+
+/* On the stack: what one system call takes, gathered from a request. */
+typedef struct
+{
+  struct iovec vectors[ZCIO_MAX_SEND_VECTORS];
+  gsize n;
+  gsize size;
+} Gathered;
+
+static gboolean
+add_size (gsize       *total,
+          gsize        size,
+          const char  *function,
+          GError     **error)
+{
+  if (size <= (gsize) G_MAXSSIZE && *total <= (gsize) G_MAXSSIZE - size)
+    {
+      *total += size;
+      return TRUE;
+    }
+
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+               ZCIO_GIO_ (TOO_MUCH_VECTORS), function);
+  return FALSE;
+}
+
+gboolean
+zcio_send_request_init_buffers (ZcioSendRequest  *request,
+                                GBytes *const    *buffers,
+                                gsize             n_buffers,
+                                GError          **error)
+{
+  *request = (ZcioSendRequest) { .buffers = buffers, .n = n_buffers, .zero_copy = TRUE };
+
+  for (gsize i = 0; i < n_buffers; i++)
+    if (!add_size (&request->size, g_bytes_get_size (buffers[i]), "writev_zerocopy", error))
+      return FALSE;
+
+  return TRUE;
+}
+
+gboolean
+zcio_send_request_init_vectors (ZcioSendRequest      *request,
+                                const GOutputVector  *vectors,
+                                gsize                 n_vectors,
+                                gboolean              zero_copy,
+                                GError              **error)
+{
+  *request = (ZcioSendRequest) { .vectors = vectors, .n = n_vectors, .zero_copy = zero_copy };
+
+  for (gsize i = 0; i < n_vectors; i++)
+    if (!add_size (&request->size, vectors[i].size,
+                   zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev", error))
+      return FALSE;
+
+  return TRUE;
+}
+
+static inline gconstpointer
+get_part (const ZcioSendRequest *request,
+          gsize                  index,
+          gsize                 *size)
+{
+  if (request->vectors == NULL)
+    return g_bytes_get_data (request->buffers[index], size);
+
+  *size = request->vectors[index].size;
+  return request->vectors[index].buffer;
+}
+
+/* Takes from the request what one call may ask for. */
+static void
+gather (const ZcioSendRequest *request,
+        Gathered              *gathered)
+{
+  gsize offset = request->offset;
+
+  gathered->n = 0;
+  gathered->size = 0;
+
+  for (gsize i = request->index; i < request->n; i++)
+    {
+      gsize size;
+      const guint8 *data = get_part (request, i, &size);
+      gsize rest = MIN (size - offset, ZCIO_MAX_SEND_SIZE - gathered->size);
+
+      if (rest > 0)
+        {
+          gathered->vectors[gathered->n].iov_base = (gpointer) (data + offset);
+          gathered->vectors[gathered->n].iov_len = rest;
+          gathered->n++;
+          gathered->size += rest;
+        }
+      offset = 0;
+
+      if (gathered->n == ZCIO_MAX_SEND_VECTORS || gathered->size == ZCIO_MAX_SEND_SIZE)
+        break;
+    }
+}
+
+/* The write owns each buffer of which the kernel reads a part. */
+static void
+own (ZcioSendRequest *request,
+     gsize            end)
+{
+  if (request->vectors != NULL)
+    {
+      if (request->owned == 0)
+        zcio_write_set_release (request->write, g_steal_pointer (&request->release),
+                                request->release_data);
+      request->owned = request->n;
+      return;
+    }
+
+  for (gsize i = MAX (request->owned, request->index); i < end; i++)
+    zcio_write_add_bytes (request->write, request->buffers[i]);
+  request->owned = MAX (request->owned, end);
+}
+
+/* Moves on by what was accepted; returns the end of the parts that it touched. */
+static gsize
+advance (ZcioSendRequest *request,
+         gsize            accepted,
+         gsize           *new_index,
+         gsize           *new_offset)
+{
+  gsize index = request->index;
+  gsize offset = request->offset;
+  gsize end = index;
+
+  while (index < request->n)
+    {
+      gsize size;
+
+      get_part (request, index, &size);
+      if (accepted > 0)
+        end = index + 1;
+      if (accepted < size - offset)
+        {
+          offset += accepted;
+          break;
+        }
+      accepted -= size - offset;
+      offset = 0;
+      index++;
+    }
+
+  *new_index = index;
+  *new_offset = offset;
+  return end;
+}
+
+static gssize
+call_send (ZcioTransmitter    *self,
+           int                 fd,
+           const struct iovec *vectors,
+           gsize               n_vectors,
+           int                 flags)
+{
+  struct msghdr message = { .msg_iov = (struct iovec *) vectors, .msg_iovlen = n_vectors };
+  gssize n;
+
+  do
+    {
+      n = self->syscalls->send_message (self->syscalls, fd, &message, flags);
+      self->counters.system_calls++;
+    }
+  while (n < 0 && errno == EINTR);
+
+  return n;
+}
+
+/* Nobody knows how often this socket was sent to by zero-copy before us. One send goes
+ * alone then, and its notification tells the id; all earlier ones must be back by then.
+ */
+static gboolean
+may_send_alone_locked (ZcioTransmitter *self,
+                       int              fd)
+{
+  ZcioNotification notifications[16];
+  guint n_foreign;
+  gboolean empty = FALSE;
+
+  if (self->window.sends_in_flight > 0 ||
+      self->syscalls->get_unacknowledged (self->syscalls, fd) != 0)
+    return FALSE;
+
+  while (!empty)
+    {
+      guint n = zcio_error_queue_read (self->syscalls, fd, notifications,
+                                       G_N_ELEMENTS (notifications), &n_foreign, &empty);
+
+      self->counters.foreign_records += n + n_foreign;
+      if (n + n_foreign == 0)
+        break;
+    }
+
+  return TRUE;
+}
+
+/* After a send that found no space: is there some now? */
+static gboolean
+is_writable (ZcioTransmitter *self,
+             int              fd)
+{
+  struct pollfd pollfd = { .fd = fd, .events = POLLOUT };
+
+  self->counters.system_calls++;
+  self->syscalls->poll (self->syscalls, &pollfd, 1, 0);
+  return (pollfd.revents & (POLLOUT | POLLHUP | POLLNVAL)) != 0;
+}
+
+typedef enum
+{
+  HOW_ZERO_COPY,
+  HOW_COPY_BY_CHOICE,
+  HOW_COPY_FOR_ENOBUFS
+} How;
+
+/*
+ * ENOBUFS never reaches a caller, nor does it ever wait: what would have to be waited for is
+ * the peer, and the socket is writable all the while. Unread notifications may be what fills
+ * the socket's option memory, so they are read; if there were any, zero-copy gets one more
+ * try. Otherwise this part is copied, which is always right and tells the real error, if
+ * there is one (sendmsg() allocates the notification before it looks at the state).
+ */
+static gssize
+solve_enobufs_locked (ZcioTransmitter    *self,
+                      int                 fd,
+                      const struct iovec *vectors,
+                      gsize               n_vectors,
+                      gsize               size,
+                      int                 flags,
+                      How                *how)
+{
+  guint64 read_before = self->counters.notifications + self->counters.foreign_records;
+
+  self->counters.enobufs++;
+  zcio_transmitter_collect_locked (self);
+
+  if (self->counters.notifications + self->counters.foreign_records > read_before)
+    {
+      gssize n = call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
+
+      if (n >= 0 || errno != ENOBUFS)
+        {
+          self->counters.enobufs_cured_by_drain++;
+          return n;
+        }
+    }
+
+  if (self->window.sends_in_flight > 0)
+    self->counters.enobufs_congested++;
+  else
+    {
+      self->counters.enobufs_limited++;
+      if (!self->limit_logged)
+        self->to_log |= ZCIO_LOG_LIMIT;
+      self->limit_logged = TRUE;
+      self->limit_size = size;
+    }
+
+  if (zcio_copy_policy_no_buffers (&self->policy, self->window.sends_in_flight,
+                                   self->syscalls->get_time (self->syscalls)))
+    zcio_transmitter_state_changed_locked (self);
+
+  *how = HOW_COPY_FOR_ENOBUFS;
+  return call_send (self, fd, vectors, n_vectors, flags);
+}
+
+/* Some memory can be sent, but not by zero-copy (secret memory, device memory); so can some
+ * sockets. Only what a copy answers is real.
+ */
+static gssize
+solve_refusal_locked (ZcioTransmitter    *self,
+                      int                 fd,
+                      const struct iovec *vectors,
+                      gsize               n_vectors,
+                      int                 flags,
+                      How                *how)
+{
+  gboolean refused = errno == EOPNOTSUPP;
+  gssize n = call_send (self, fd, vectors, n_vectors, flags);
+
+  *how = HOW_COPY_FOR_ENOBUFS;
+  if (n > 0 && refused && zcio_copy_policy_refused (&self->policy))
+    zcio_transmitter_state_changed_locked (self);
+
+  return n;
+}
+
+static gssize
+send_zero_copy_locked (ZcioTransmitter    *self,
+                       int                 fd,
+                       const struct iovec *vectors,
+                       gsize               n_vectors,
+                       gsize               size,
+                       int                 flags,
+                       How                *how)
+{
+  gssize n;
+
+  if (self->blocked && !is_writable (self, fd))
+    {
+      errno = EAGAIN;
+      return -1;
+    }
+  self->blocked = FALSE;
+
+  *how = HOW_ZERO_COPY;
+  n = call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
+  if (n < 0 && errno == ENOBUFS)
+    n = solve_enobufs_locked (self, fd, vectors, n_vectors, size, flags, how);
+  if (n < 0 && *how == HOW_ZERO_COPY &&
+      (errno == EFAULT || errno == EOPNOTSUPP || errno == ENOMEM))
+    n = solve_refusal_locked (self, fd, vectors, n_vectors, flags, how);
+
+  return n;
+}
+
+/* What was accepted, by kind. A zero-copy send of at least one byte takes an id. */
+static void
+account_locked (ZcioTransmitter *self,
+                ZcioSendRequest *request,
+                gsize            accepted,
+                How              how)
+{
+  gsize index;
+  gsize offset;
+  gsize end = advance (request, accepted, &index, &offset);
+
+  self->counters.bytes_written += accepted;
+  switch (how)
+    {
+    case HOW_ZERO_COPY:
+      {
+        gint64 now = self->syscalls->get_time (self->syscalls);
+
+        if (request->write == NULL)
+          request->write = zcio_send_window_begin (&self->window);
+        own (request, end);
+        zcio_send_window_add (&self->window, request->write, accepted, now);
+        if (zcio_copy_policy_sent (&self->policy, accepted, now))
+          zcio_transmitter_state_changed_locked (self);
+        zcio_transmitter_arm_locked (self);
+        self->sends_since_reap++;
+        self->bytes_since_reap += accepted;
+        self->counters.bytes_zero_copied += accepted;
+        self->counters.sends_zero_copied++;
+        break;
+      }
+
+    case HOW_COPY_BY_CHOICE:
+      self->counters.bytes_copied_by_choice += accepted;
+      self->counters.sends_copied_by_choice++;
+      break;
+
+    case HOW_COPY_FOR_ENOBUFS:
+      self->counters.bytes_copied_for_enobufs += accepted;
+      self->counters.sends_copied_for_enobufs++;
+      break;
+
+    default:
+      g_assert_not_reached ();
+    }
+
+  request->written += accepted;
+  request->index = index;
+  request->offset = offset;
+}
+
+static gboolean
+may_zero_copy_locked (ZcioTransmitter       *self,
+                      const ZcioSendRequest *request,
+                      int                    fd)
+{
+  if (!request->zero_copy)
+    return FALSE;
+
+  zcio_transmitter_prepare_locked (self);
+  if (!zcio_copy_policy_may_zero_copy (&self->policy, request->size - request->written,
+                                       self->syscalls->get_time (self->syscalls)))
+    return FALSE;
+
+  return self->window.base_known || may_send_alone_locked (self, fd);
+}
+
+/* Sends the next part. Returns what was accepted, or -1. *@asked is what was asked for. */
+static gssize
+send_part_locked (ZcioTransmitter *self,
+                  ZcioSendRequest *request,
+                  int              fd,
+                  gsize           *asked)
+{
+  Gathered gathered;
+  ZcioCopyPlan plan;
+  How how = HOW_COPY_BY_CHOICE;
+  gssize n;
+
+  gather (request, &gathered);
+  if (gathered.n == 0)
+    {
+      /* Only empty parts are left. */
+      request->index = request->n;
+      *asked = 0;
+      return 0;
+    }
+
+  if (may_zero_copy_locked (self, request, fd))
+    zcio_copy_policy_plan (&self->policy, gathered.vectors, gathered.n,
+                           self->syscalls->get_time (self->syscalls), &plan);
+  else
+    plan = (ZcioCopyPlan) { .n_vectors = gathered.n, .size = gathered.size };
+
+  *asked = plan.size;
+  if (plan.zero_copy)
+    n = send_zero_copy_locked (self, fd, gathered.vectors, plan.n_vectors, plan.size,
+                               plan.more ? MSG_MORE : 0, &how);
+  else
+    n = call_send (self, fd, gathered.vectors, plan.n_vectors, plan.more ? MSG_MORE : 0);
+
+  if (n > 0)
+    account_locked (self, request, n, how);
+
+  return n;
+}
+
+static gboolean
+is_window_full_locked (ZcioTransmitter       *self,
+                       const ZcioSendRequest *request)
+{
+  if (self->max_bytes_in_flight == 0 || !request->zero_copy ||
+      self->window.bytes_in_flight < self->max_bytes_in_flight)
+    return FALSE;
+
+  zcio_transmitter_collect_locked (self);
+  return self->window.bytes_in_flight >= self->max_bytes_in_flight;
+}
+
+static ZcioSendResult
+send_locked (ZcioTransmitter *self,
+             ZcioSendRequest *request,
+             int              fd,
+             int             *errsv)
+{
+  request->wants_window = FALSE;
+
+  while (request->written < request->size)
+    {
+      gsize asked;
+      gssize n;
+
+      if (is_window_full_locked (self, request))
+        {
+          request->wants_window = TRUE;
+          return ZCIO_SEND_WOULD_BLOCK;
+        }
+
+      n = send_part_locked (self, request, fd, &asked);
+      if (n < 0 && errno != EAGAIN)
+        {
+          *errsv = errno;
+          return ZCIO_SEND_FAILED;
+        }
+
+      /* A short send has filled the socket's buffer: another would only be told so. */
+      if (n < (gssize) asked)
+        {
+          self->blocked = TRUE;
+          return ZCIO_SEND_WOULD_BLOCK;
+        }
+    }
+
+  return ZCIO_SEND_DONE;
+}
+
+static void
+end_locked (ZcioTransmitter *self,
+            ZcioSendRequest *request)
+{
+  if (request->write != NULL)
+    zcio_send_window_end (&self->window, g_steal_pointer (&request->write), &self->collected);
+}
+
+/* Vectors of which nothing went by zero-copy are the caller's again at once. */
+static void
+release_unowned (ZcioSendRequest *request)
+{
+  GDestroyNotify release = g_steal_pointer (&request->release);
+
+  if (release != NULL)
+    release (request->release_data);
+}
+
+gboolean
+zcio_send_check (ZcioTransmitter  *self,
+                 GSocket          *socket,
+                 GCancellable     *cancellable,
+                 GError          **error)
+{
+  /* It sends nothing, but makes all of GSocket's own checks; among them one for a timeout
+   * that a source of GSocket's has met.
+   */
+  if ((g_socket_is_closed (socket) || g_socket_get_timeout (socket) != 0) &&
+      g_socket_send_messages (socket, NULL, 0, 0, cancellable, error) < 0)
+    return FALSE;
+
+  if (G_UNLIKELY (g_atomic_int_get (&self->timed_out)) &&
+      g_atomic_int_compare_and_exchange (&self->timed_out, TRUE, FALSE))
+    {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT, ZCIO_GIO_ (SOCKET_TIMED_OUT));
+      return FALSE;
+    }
+
+  return cancellable == NULL || !g_cancellable_set_error_if_cancelled (cancellable, error);
+}
+
+ZcioSendResult
+zcio_transmitter_send (ZcioTransmitter  *self,
+                       GSocket          *socket,
+                       ZcioSendRequest  *request,
+                       GError          **error)
+{
+  ZcioSendResult result = ZCIO_SEND_FAILED;
+  int errsv = EBADF;
+  int fd = g_socket_get_fd (socket);
+
+  g_mutex_lock (&self->lock);
+  if (self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES)
+    zcio_transmitter_collect_locked (self);
+  if (fd >= 0)
+    result = send_locked (self, request, fd, &errsv);
+  if (result != ZCIO_SEND_WOULD_BLOCK)
+    end_locked (self, request);
+  zcio_transmitter_unlock_and_release (self);
+
+  if (result != ZCIO_SEND_WOULD_BLOCK)
+    release_unowned (request);
+
+  if (result == ZCIO_SEND_FAILED)
+    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
+                 ZCIO_GIO_ (SENDING_MESSAGE), g_strerror (errsv));
+
+  return result;
+}
+
+void
+zcio_transmitter_end (ZcioTransmitter *self,
+                      ZcioSendRequest *request)
+{
+  g_mutex_lock (&self->lock);
+  end_locked (self, request);
+  zcio_transmitter_unlock_and_release (self);
+  release_unowned (request);
+}
+
+gssize
+zcio_transmitter_send_copy (ZcioTransmitter      *self,
+                            GSocket              *socket,
+                            const struct msghdr  *message,
+                            gboolean              is_data,
+                            GError              **error)
+{
+  gssize n;
+  int errsv;
+
+  do
+    n = self->syscalls->send_message (self->syscalls, g_socket_get_fd (socket), message, 0);
+  while (n < 0 && errno == EINTR);
+
+  if (n >= 0)
+    {
+      __atomic_fetch_add (&self->plain_sends, 1, __ATOMIC_RELAXED);
+      __atomic_fetch_add (&self->plain_bytes, n, __ATOMIC_RELAXED);
+      return n;
+    }
+
+  errsv = errno;
+  if (errsv == EAGAIN)
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, g_strerror (errsv));
+  else
+    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
+                 is_data ? ZCIO_GIO_ (SENDING_DATA) : ZCIO_GIO_ (SENDING_MESSAGE),
+                 g_strerror (errsv));
+
+  return -1;
+}

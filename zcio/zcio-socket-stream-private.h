@@ -1,0 +1,20 @@
+/* zcio-socket-stream-private.h - what other rooms need of a stream
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "zcio-socket-stream.h"
+#include "zcio-transmitter-private.h"
+
+G_BEGIN_DECLS
+
+ZcioTransmitter *zcio_socket_stream_get_transmitter (ZcioSocketStream *stream);
+/* Before the first send by zero-copy: from then on somebody has to reap. */
+void             zcio_socket_stream_ensure_watch    (ZcioSocketStream *stream);
+
+G_END_DECLS

@@ -1,0 +1,1009 @@
+/* zcio-socket-stream.c - a GOutputStream that sends without copying
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-socket-stream-private.h"
+
+#include <gio/gfiledescriptorbased.h>
+
+#include "zcio-completion-source-private.h"
+#include "zcio-enum-types.h"
+#include "zcio-operation-private.h"
+#include "zcio-reaper-private.h"
+#include "zcio-send-private.h"
+#include "zcio-wait-private.h"
+#include "zcio-words-private.h"
+
+/**
+ * SECTION:zcio-socket-stream
+ * @title: ZcioSocketStream
+ * @short_description: An output stream that sends without copying
+ *
+ * #ZcioSocketStream is a #GOutputStream for a connected #GSocket. It has one rule:
+ * the calls of #GOutputStream copy, and the `…_zerocopy` calls own their buffers.
+ *
+ * g_output_stream_write() and its like let the caller reuse the memory when they
+ * return, so they always copy, and are as fast as those of GIO's own stream.
+ * zcio_socket_stream_writev_zerocopy() and its like take #GBytes, return as soon as
+ * the kernel has accepted the data, and drop their reference when the kernel has
+ * released the memory, which it does not before the peer has acknowledged the data.
+ * None of them waits for that; zcio_socket_stream_drain(), g_output_stream_flush() and
+ * g_output_stream_close() do.
+ *
+ * The kernel tells of released memory through the error queue of the socket. The
+ * stream reads it on the main loop that was the thread's default when the stream was
+ * made, and, where that does not run, in the course of its own calls.
+ *
+ * What cannot be sent by zero-copy, or is not worth it, is copied without further ado:
+ * on a UNIX socket the stream works, too. #ZcioSocketStream:zero-copy-state and
+ * zcio_socket_stream_describe() tell what happens and why.
+ *
+ * Only one thread may write at a time; reaping may happen in another one meanwhile.
+ *
+ * Since: 1.0
+ */
+
+/**
+ * ZcioSocketStream:
+ *
+ * An output stream that sends without copying.
+ *
+ * Since: 1.0
+ */
+struct _ZcioSocketStream
+{
+  GOutputStream parent_instance;
+
+  GSocket *socket;
+  ZcioTransmitter *transmitter;
+  GMainContext *context;
+  ZcioWatch *watch;
+  int priority;
+  guint attached : 1;
+  guint in_dispose : 1;
+};
+
+enum
+{
+  PROP_0,
+  PROP_SOCKET,
+  PROP_ZERO_COPY_MODE,
+  PROP_THRESHOLD,
+  PROP_EFFECTIVE_THRESHOLD,
+  PROP_MAX_BYTES_IN_FLIGHT,
+  PROP_LINGER_TIMEOUT,
+  PROP_PRIORITY,
+  PROP_ZERO_COPY_SUPPORTED,
+  PROP_ZERO_COPY_STATE,
+  PROP_BYTES_IN_FLIGHT,
+  PROP_SENDS_IN_FLIGHT,
+  N_PROPERTIES
+};
+
+enum
+{
+  COMPLETED,
+  N_SIGNALS
+};
+
+static GParamSpec *properties[N_PROPERTIES];
+static guint signals[N_SIGNALS];
+
+static void zcio_socket_stream_pollable_init (GPollableOutputStreamInterface *iface);
+static void zcio_socket_stream_file_descriptor_based_init (GFileDescriptorBasedIface *iface);
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (ZcioSocketStream, zcio_socket_stream, G_TYPE_OUTPUT_STREAM,
+  G_IMPLEMENT_INTERFACE (G_TYPE_POLLABLE_OUTPUT_STREAM, zcio_socket_stream_pollable_init)
+  G_IMPLEMENT_INTERFACE (G_TYPE_FILE_DESCRIPTOR_BASED, zcio_socket_stream_file_descriptor_based_init))
+
+/* The vectors of GIO are handed to the kernel as they are. */
+G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
+G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
+G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
+
+ZcioTransmitter *
+zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
+{
+  return stream->transmitter;
+}
+
+static void
+on_completions (guint    sends,
+                guint64  bytes,
+                gboolean copied,
+                gboolean state_changed,
+                gpointer user_data)
+{
+  g_autoptr (ZcioSocketStream) self = g_weak_ref_get (user_data);
+
+  if (self == NULL)
+    return;
+
+  if (sends > 0)
+    g_signal_emit (self, signals[COMPLETED], 0, sends, bytes, !copied);
+  if (state_changed)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_ZERO_COPY_STATE]);
+}
+
+static void
+free_weak_ref (gpointer data)
+{
+  GWeakRef *weak_ref = data;
+
+  g_weak_ref_clear (weak_ref);
+  g_free (weak_ref);
+}
+
+void
+zcio_socket_stream_ensure_watch (ZcioSocketStream *stream)
+{
+  GWeakRef *weak_ref;
+
+  if (stream->watch != NULL || !stream->attached)
+    return;
+
+  weak_ref = g_new (GWeakRef, 1);
+  g_weak_ref_init (weak_ref, stream);
+  stream->watch = zcio_watch_new (stream->transmitter, stream->context, stream->priority,
+                                  on_completions, weak_ref, free_weak_ref);
+}
+
+/* What is still in flight goes to the linger. */
+static void
+leave (ZcioSocketStream *self)
+{
+  g_clear_pointer (&self->watch, zcio_watch_destroy);
+  if (self->attached)
+    zcio_transmitter_detach (self->transmitter);
+  self->attached = FALSE;
+}
+
+/* Copying writes */
+
+static gssize
+send_copy (ZcioSocketStream     *self,
+           const struct msghdr  *message,
+           gboolean              is_data,
+           gboolean              blocking,
+           GCancellable         *cancellable,
+           GError              **error)
+{
+  while (TRUE)
+    {
+      GError *local_error = NULL;
+      gssize n;
+
+      if (!zcio_send_check (self->transmitter, self->socket, cancellable, error))
+        return -1;
+
+      n = zcio_transmitter_send_copy (self->transmitter, self->socket, message, is_data, &local_error);
+      if (n >= 0)
+        return n;
+
+      if (!blocking || !g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+        {
+          g_propagate_error (error, local_error);
+          return -1;
+        }
+
+      g_clear_error (&local_error);
+      if (!zcio_wait (self->transmitter, self->socket, ZCIO_WAIT_WRITABLE, 0, cancellable, error))
+        return -1;
+    }
+}
+
+static gssize
+write_data (GOutputStream  *stream,
+            const void     *buffer,
+            gsize           count,
+            gboolean        blocking,
+            GCancellable   *cancellable,
+            GError        **error)
+{
+  struct iovec vector = { .iov_base = (gpointer) buffer, .iov_len = count };
+  struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+
+  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, TRUE, blocking, cancellable, error);
+}
+
+/* More vectors than the kernel takes are a short write, as with GIO's stream. */
+static gssize
+write_vectors (GOutputStream        *stream,
+               const GOutputVector  *vectors,
+               gsize                 n_vectors,
+               gboolean              blocking,
+               GCancellable         *cancellable,
+               GError              **error)
+{
+  struct msghdr message = {
+    .msg_iov = (struct iovec *) vectors,
+    .msg_iovlen = MIN (n_vectors, ZCIO_MAX_SEND_VECTORS),
+  };
+
+  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, FALSE, blocking, cancellable, error);
+}
+
+static gssize
+zcio_socket_stream_write (GOutputStream  *stream,
+                          const void     *buffer,
+                          gsize           count,
+                          GCancellable   *cancellable,
+                          GError        **error)
+{
+  return write_data (stream, buffer, count, TRUE, cancellable, error);
+}
+
+static gboolean
+zcio_socket_stream_writev (GOutputStream        *stream,
+                           const GOutputVector  *vectors,
+                           gsize                 n_vectors,
+                           gsize                *bytes_written,
+                           GCancellable         *cancellable,
+                           GError              **error)
+{
+  gssize n = write_vectors (stream, vectors, n_vectors, TRUE, cancellable, error);
+
+  if (bytes_written != NULL)
+    *bytes_written = MAX (n, 0);
+
+  return n >= 0;
+}
+
+static void
+zcio_socket_stream_write_async (GOutputStream       *stream,
+                                const void          *buffer,
+                                gsize                count,
+                                int                  io_priority,
+                                GCancellable        *cancellable,
+                                GAsyncReadyCallback  callback,
+                                gpointer             user_data)
+{
+  GOutputVector vector = { buffer, count };
+
+  /* The caller of the virtual function has set the pending flag. */
+  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), &vector, 1, FALSE, io_priority, cancellable,
+                        callback, user_data, zcio_socket_stream_write_async);
+}
+
+static gssize
+zcio_socket_stream_write_finish (GOutputStream  *stream,
+                                 GAsyncResult   *result,
+                                 GError        **error)
+{
+  gsize bytes_written;
+
+  g_return_val_if_fail (g_task_is_valid (result, stream), -1);
+
+  return zcio_operation_finish (result, &bytes_written, error) ? (gssize) bytes_written : -1;
+}
+
+static void
+zcio_socket_stream_writev_async (GOutputStream       *stream,
+                                 const GOutputVector *vectors,
+                                 gsize                n_vectors,
+                                 int                  io_priority,
+                                 GCancellable        *cancellable,
+                                 GAsyncReadyCallback  callback,
+                                 gpointer             user_data)
+{
+  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), vectors, n_vectors, TRUE, io_priority,
+                        cancellable, callback, user_data, zcio_socket_stream_writev_async);
+}
+
+static gboolean
+zcio_socket_stream_writev_finish (GOutputStream  *stream,
+                                  GAsyncResult   *result,
+                                  gsize          *bytes_written,
+                                  GError        **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+
+  return zcio_operation_finish (result, bytes_written, error);
+}
+
+/* Flushing and closing */
+
+static gboolean
+zcio_socket_stream_flush (GOutputStream  *stream,
+                          GCancellable   *cancellable,
+                          GError        **error)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (stream);
+
+  /* GOutputStream closes, and so flushes, in dispose(): that must not wait. */
+  if (self->in_dispose)
+    return TRUE;
+
+  return zcio_socket_stream_drain (self, 0, cancellable, error);
+}
+
+static void
+zcio_socket_stream_flush_async (GOutputStream       *stream,
+                                int                  io_priority,
+                                GCancellable        *cancellable,
+                                GAsyncReadyCallback  callback,
+                                gpointer             user_data)
+{
+  zcio_operation_drain (ZCIO_SOCKET_STREAM (stream), 0, io_priority, cancellable,
+                        callback, user_data, zcio_socket_stream_flush_async);
+}
+
+static gboolean
+zcio_socket_stream_flush_finish (GOutputStream  *stream,
+                                 GAsyncResult   *result,
+                                 GError        **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+
+  return zcio_operation_finish (result, NULL, error);
+}
+
+static gboolean
+zcio_socket_stream_close (GOutputStream  *stream,
+                          GCancellable   *cancellable,
+                          GError        **error)
+{
+  /* As with GIO's stream, the socket stays open: it belongs to others, too. */
+  leave (ZCIO_SOCKET_STREAM (stream));
+  return TRUE;
+}
+
+static void
+zcio_socket_stream_close_async (GOutputStream       *stream,
+                                int                  io_priority,
+                                GCancellable        *cancellable,
+                                GAsyncReadyCallback  callback,
+                                gpointer             user_data)
+{
+  g_autoptr (GTask) task = g_task_new (stream, cancellable, callback, user_data);
+
+  g_task_set_source_tag (task, zcio_socket_stream_close_async);
+  g_task_set_priority (task, io_priority);
+  leave (ZCIO_SOCKET_STREAM (stream));
+  g_task_return_boolean (task, TRUE);
+}
+
+static gboolean
+zcio_socket_stream_close_finish (GOutputStream  *stream,
+                                 GAsyncResult   *result,
+                                 GError        **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/* GPollableOutputStream and GFileDescriptorBased */
+
+static gboolean
+set_closed_error (GPollableOutputStream  *pollable,
+                  GError                **error)
+{
+  if (!g_output_stream_is_closed (G_OUTPUT_STREAM (pollable)))
+    return FALSE;
+
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
+  return TRUE;
+}
+
+static gboolean
+zcio_socket_stream_is_writable (GPollableOutputStream *pollable)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
+
+  return zcio_wait_is_writable (self->transmitter, self->socket);
+}
+
+static GSource *
+zcio_socket_stream_create_source (GPollableOutputStream *pollable,
+                                  GCancellable          *cancellable)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
+  g_autoptr (GSource) child =
+    zcio_wait_source_new (self->transmitter, self->socket, ZCIO_WAIT_WRITABLE, 0, NULL);
+
+  return g_pollable_source_new_full (self, child, cancellable);
+}
+
+static gssize
+zcio_socket_stream_write_nonblocking (GPollableOutputStream  *pollable,
+                                      const void             *buffer,
+                                      gsize                   count,
+                                      GError                **error)
+{
+  if (set_closed_error (pollable, error))
+    return -1;
+
+  return write_data (G_OUTPUT_STREAM (pollable), buffer, count, FALSE, NULL, error);
+}
+
+static GPollableReturn
+zcio_socket_stream_writev_nonblocking (GPollableOutputStream  *pollable,
+                                       const GOutputVector    *vectors,
+                                       gsize                   n_vectors,
+                                       gsize                  *bytes_written,
+                                       GError                **error)
+{
+  GError *local_error = NULL;
+  gssize n = -1;
+
+  if (bytes_written != NULL)
+    *bytes_written = 0;
+
+  if (!set_closed_error (pollable, &local_error))
+    n = write_vectors (G_OUTPUT_STREAM (pollable), vectors, n_vectors, FALSE, NULL, &local_error);
+  if (n >= 0)
+    {
+      if (bytes_written != NULL)
+        *bytes_written = n;
+      return G_POLLABLE_RETURN_OK;
+    }
+
+  if (g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+    {
+      g_clear_error (&local_error);
+      return G_POLLABLE_RETURN_WOULD_BLOCK;
+    }
+
+  g_propagate_error (error, local_error);
+  return G_POLLABLE_RETURN_FAILED;
+}
+
+static void
+zcio_socket_stream_pollable_init (GPollableOutputStreamInterface *iface)
+{
+  iface->is_writable = zcio_socket_stream_is_writable;
+  iface->create_source = zcio_socket_stream_create_source;
+  iface->write_nonblocking = zcio_socket_stream_write_nonblocking;
+  iface->writev_nonblocking = zcio_socket_stream_writev_nonblocking;
+}
+
+static int
+zcio_socket_stream_get_fd (GFileDescriptorBased *fd_based)
+{
+  return g_socket_get_fd (ZCIO_SOCKET_STREAM (fd_based)->socket);
+}
+
+static void
+zcio_socket_stream_file_descriptor_based_init (GFileDescriptorBasedIface *iface)
+{
+  iface->get_fd = zcio_socket_stream_get_fd;
+}
+
+/* GObject */
+
+static void
+zcio_socket_stream_get_property (GObject    *object,
+                                 guint       property_id,
+                                 GValue     *value,
+                                 GParamSpec *pspec)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+  ZcioTransmitter *transmitter = self->transmitter;
+  gsize effective_threshold;
+  guint64 sends;
+  guint64 bytes;
+
+  switch (property_id)
+    {
+    case PROP_SOCKET:
+      g_value_set_object (value, self->socket);
+      break;
+
+    case PROP_ZERO_COPY_MODE:
+      g_value_set_enum (value, zcio_transmitter_get_mode (transmitter));
+      break;
+
+    case PROP_THRESHOLD:
+      g_value_set_uint64 (value, zcio_transmitter_get_threshold (transmitter, NULL));
+      break;
+
+    case PROP_EFFECTIVE_THRESHOLD:
+      zcio_transmitter_get_threshold (transmitter, &effective_threshold);
+      g_value_set_uint64 (value, effective_threshold);
+      break;
+
+    case PROP_MAX_BYTES_IN_FLIGHT:
+      g_value_set_uint64 (value, zcio_transmitter_get_max_in_flight (transmitter));
+      break;
+
+    case PROP_LINGER_TIMEOUT:
+      g_value_set_uint (value, zcio_transmitter_get_linger_timeout (transmitter) / G_TIME_SPAN_SECOND);
+      break;
+
+    case PROP_PRIORITY:
+      g_value_set_int (value, self->priority);
+      break;
+
+    case PROP_ZERO_COPY_SUPPORTED:
+      g_value_set_boolean (value, zcio_transmitter_is_supported (transmitter));
+      break;
+
+    case PROP_ZERO_COPY_STATE:
+      g_value_set_enum (value, zcio_transmitter_get_state (transmitter));
+      break;
+
+    case PROP_BYTES_IN_FLIGHT:
+      zcio_transmitter_get_in_flight (transmitter, &sends, &bytes);
+      g_value_set_uint64 (value, bytes);
+      break;
+
+    case PROP_SENDS_IN_FLIGHT:
+      zcio_transmitter_get_in_flight (transmitter, &sends, &bytes);
+      g_value_set_uint64 (value, sends);
+      break;
+
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property_id, pspec);
+    }
+}
+
+static void
+set_priority (ZcioSocketStream *self,
+              int               priority)
+{
+  if (priority == self->priority)
+    return;
+
+  self->priority = priority;
+  /* With its reaper's priority a watch cannot change; the next one has the new. */
+  if (self->watch != NULL)
+    {
+      g_clear_pointer (&self->watch, zcio_watch_destroy);
+      zcio_socket_stream_ensure_watch (self);
+    }
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_PRIORITY]);
+}
+
+static void
+zcio_socket_stream_set_property (GObject      *object,
+                                 guint         property_id,
+                                 const GValue *value,
+                                 GParamSpec   *pspec)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+  ZcioTransmitter *transmitter = self->transmitter;
+
+  switch (property_id)
+    {
+    case PROP_SOCKET:
+      self->socket = g_value_dup_object (value);
+      if (self->socket == NULL)
+        break;
+      self->transmitter = zcio_transmitter_get (self->socket);
+      zcio_transmitter_attach (self->transmitter);
+      self->attached = TRUE;
+      break;
+
+    case PROP_ZERO_COPY_MODE:
+      zcio_socket_stream_set_zero_copy_mode (self, g_value_get_enum (value));
+      break;
+
+    case PROP_THRESHOLD:
+      if (g_value_get_uint64 (value) != zcio_transmitter_get_threshold (transmitter, NULL))
+        {
+          zcio_transmitter_set_threshold (transmitter, g_value_get_uint64 (value));
+          g_object_notify_by_pspec (object, pspec);
+          g_object_notify_by_pspec (object, properties[PROP_EFFECTIVE_THRESHOLD]);
+        }
+      break;
+
+    case PROP_MAX_BYTES_IN_FLIGHT:
+      if (g_value_get_uint64 (value) != zcio_transmitter_get_max_in_flight (transmitter))
+        {
+          zcio_transmitter_set_max_in_flight (transmitter, g_value_get_uint64 (value));
+          g_object_notify_by_pspec (object, pspec);
+        }
+      break;
+
+    case PROP_LINGER_TIMEOUT:
+      zcio_transmitter_set_linger_timeout (transmitter,
+                                           g_value_get_uint (value) * G_TIME_SPAN_SECOND);
+      g_object_notify_by_pspec (object, pspec);
+      break;
+
+    case PROP_PRIORITY:
+      set_priority (self, g_value_get_int (value));
+      break;
+
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property_id, pspec);
+    }
+}
+
+static void
+zcio_socket_stream_constructed (GObject *object)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+
+  G_OBJECT_CLASS (zcio_socket_stream_parent_class)->constructed (object);
+
+  if (self->socket == NULL)
+    g_error ("A ZcioSocketStream needs a GSocket");
+}
+
+static void
+zcio_socket_stream_dispose (GObject *object)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+
+  self->in_dispose = TRUE;
+  G_OBJECT_CLASS (zcio_socket_stream_parent_class)->dispose (object);
+  self->in_dispose = FALSE;
+
+  leave (self);
+}
+
+static void
+zcio_socket_stream_finalize (GObject *object)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+
+  g_clear_pointer (&self->transmitter, zcio_transmitter_unref);
+  g_clear_object (&self->socket);
+  g_main_context_unref (self->context);
+
+  G_OBJECT_CLASS (zcio_socket_stream_parent_class)->finalize (object);
+}
+
+static void
+install_settable_properties (void)
+{
+  /**
+   * ZcioSocketStream:socket:
+   *
+   * The socket that the stream sends to. All streams of a socket share what is set
+   * and counted.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SOCKET] =
+    g_param_spec_object ("socket", NULL, NULL, G_TYPE_SOCKET,
+                         G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * ZcioSocketStream:zero-copy-mode:
+   *
+   * Which of the buffers given to the `…_zerocopy` calls go by zero-copy.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ZERO_COPY_MODE] =
+    g_param_spec_enum ("zero-copy-mode", NULL, NULL,
+                       ZCIO_TYPE_ZERO_COPY_MODE, ZCIO_ZERO_COPY_MODE_AUTO,
+                       G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+
+  /**
+   * ZcioSocketStream:threshold:
+   *
+   * The size in bytes of a write from which %ZCIO_ZERO_COPY_MODE_AUTO sends it by
+   * zero-copy; 0 lets the stream choose.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_THRESHOLD] =
+    g_param_spec_uint64 ("threshold", NULL, NULL, 0, G_MAXSSIZE, 0,
+                         G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+
+  /**
+   * ZcioSocketStream:max-bytes-in-flight:
+   *
+   * How many bytes the kernel may be reading from the program's memory: above that
+   * the `…_zerocopy` calls wait, or tell %G_IO_ERROR_WOULD_BLOCK. 0 is no limit. A
+   * write that was begun below the limit may exceed it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_MAX_BYTES_IN_FLIGHT] =
+    g_param_spec_uint64 ("max-bytes-in-flight", NULL, NULL, 0, G_MAXUINT64, 0,
+                         G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+
+  /**
+   * ZcioSocketStream:linger-timeout:
+   *
+   * For how many seconds after the stream was closed or dropped a peer may keep
+   * memory in flight. Then the connection is reset.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_LINGER_TIMEOUT] =
+    g_param_spec_uint ("linger-timeout", NULL, NULL, 0, G_MAXUINT,
+                       ZCIO_DEFAULT_LINGER_TIMEOUT / G_TIME_SPAN_SECOND,
+                       G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+
+  /**
+   * ZcioSocketStream:priority:
+   *
+   * The priority of the source that reads the completions. It must not be lower than
+   * that of any other source on the same socket, or that source may spin.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PRIORITY] =
+    g_param_spec_int ("priority", NULL, NULL, G_MININT, G_MAXINT, ZCIO_REAPER_DEFAULT_PRIORITY,
+                      G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+}
+
+static void
+install_readable_properties (void)
+{
+  /**
+   * ZcioSocketStream:effective-threshold:
+   *
+   * The threshold in use: #ZcioSocketStream:threshold, or what the stream has chosen.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_EFFECTIVE_THRESHOLD] =
+    g_param_spec_uint64 ("effective-threshold", NULL, NULL, 0, G_MAXUINT64, 0,
+                         G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * ZcioSocketStream:zero-copy-supported:
+   *
+   * Whether the socket can send by zero-copy at all.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ZERO_COPY_SUPPORTED] =
+    g_param_spec_boolean ("zero-copy-supported", NULL, NULL, FALSE,
+                          G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * ZcioSocketStream:zero-copy-state:
+   *
+   * What the stream does with `…_zerocopy` writes at the moment. Changes are notified
+   * in the main context in which the stream was made.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ZERO_COPY_STATE] =
+    g_param_spec_enum ("zero-copy-state", NULL, NULL,
+                       ZCIO_TYPE_ZERO_COPY_STATE, ZCIO_ZERO_COPY_STATE_ACTIVE,
+                       G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * ZcioSocketStream:bytes-in-flight:
+   *
+   * Bytes of the program's memory that the kernel may still read. Changes are not
+   * notified; see #ZcioSocketStream::completed.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BYTES_IN_FLIGHT] =
+    g_param_spec_uint64 ("bytes-in-flight", NULL, NULL, 0, G_MAXUINT64, 0,
+                         G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * ZcioSocketStream:sends-in-flight:
+   *
+   * Sends of which #ZcioSocketStream:bytes-in-flight is the sum.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SENDS_IN_FLIGHT] =
+    g_param_spec_uint64 ("sends-in-flight", NULL, NULL, 0, G_MAXUINT64, 0,
+                         G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+}
+
+static void
+zcio_socket_stream_class_init (ZcioSocketStreamClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  GOutputStreamClass *stream_class = G_OUTPUT_STREAM_CLASS (klass);
+
+  object_class->constructed = zcio_socket_stream_constructed;
+  object_class->dispose = zcio_socket_stream_dispose;
+  object_class->finalize = zcio_socket_stream_finalize;
+  object_class->get_property = zcio_socket_stream_get_property;
+  object_class->set_property = zcio_socket_stream_set_property;
+
+  stream_class->write_fn = zcio_socket_stream_write;
+  stream_class->writev_fn = zcio_socket_stream_writev;
+  stream_class->write_async = zcio_socket_stream_write_async;
+  stream_class->write_finish = zcio_socket_stream_write_finish;
+  stream_class->writev_async = zcio_socket_stream_writev_async;
+  stream_class->writev_finish = zcio_socket_stream_writev_finish;
+  stream_class->flush = zcio_socket_stream_flush;
+  stream_class->flush_async = zcio_socket_stream_flush_async;
+  stream_class->flush_finish = zcio_socket_stream_flush_finish;
+  stream_class->close_fn = zcio_socket_stream_close;
+  stream_class->close_async = zcio_socket_stream_close_async;
+  stream_class->close_finish = zcio_socket_stream_close_finish;
+
+  install_settable_properties ();
+  install_readable_properties ();
+  g_object_class_install_properties (object_class, N_PROPERTIES, properties);
+
+  /**
+   * ZcioSocketStream::completed:
+   * @stream: the stream
+   * @sends: sends that were released since the last emission
+   * @bytes: bytes of these
+   * @zero_copied: whether none of them is known to have been copied by the kernel
+   *
+   * Emitted when the kernel has released memory, in the main context that was the
+   * thread's default when the stream was made. Released is not delivered: when a
+   * connection is reset, everything is released.
+   *
+   * Since: 1.0
+   */
+  signals[COMPLETED] =
+    g_signal_new ("completed", ZCIO_TYPE_SOCKET_STREAM, G_SIGNAL_RUN_LAST, 0,
+                  NULL, NULL, NULL,
+                  G_TYPE_NONE, 3, G_TYPE_UINT, G_TYPE_UINT64, G_TYPE_BOOLEAN);
+}
+
+static void
+zcio_socket_stream_init (ZcioSocketStream *self)
+{
+  self->context = g_main_context_ref_thread_default ();
+  self->priority = ZCIO_REAPER_DEFAULT_PRIORITY;
+}
+
+/**
+ * zcio_socket_stream_new:
+ * @socket: a connected stream socket
+ *
+ * Makes a stream that sends to @socket. Completions are read in the main context that
+ * is the thread's default now.
+ *
+ * Closing or dropping the stream leaves @socket open. A program that has the #GSocket
+ * closed while sends are in flight loses their completions; so it closes the stream
+ * first.
+ *
+ * Returns: (transfer full): a new stream
+ *
+ * Since: 1.0
+ */
+ZcioSocketStream *
+zcio_socket_stream_new (GSocket *socket)
+{
+  g_return_val_if_fail (G_IS_SOCKET (socket), NULL);
+
+  return g_object_new (ZCIO_TYPE_SOCKET_STREAM, "socket", socket, NULL);
+}
+
+/**
+ * zcio_socket_stream_get_socket:
+ * @stream: a stream
+ *
+ * Returns: (transfer none): the socket that @stream sends to
+ *
+ * Since: 1.0
+ */
+GSocket *
+zcio_socket_stream_get_socket (ZcioSocketStream *stream)
+{
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), NULL);
+
+  return stream->socket;
+}
+
+/**
+ * zcio_socket_stream_get_zero_copy_mode:
+ * @stream: a stream
+ *
+ * Gets #ZcioSocketStream:zero-copy-mode.
+ *
+ * Returns: the mode
+ *
+ * Since: 1.0
+ */
+ZcioZeroCopyMode
+zcio_socket_stream_get_zero_copy_mode (ZcioSocketStream *stream)
+{
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), ZCIO_ZERO_COPY_MODE_NEVER);
+
+  return zcio_transmitter_get_mode (stream->transmitter);
+}
+
+/**
+ * zcio_socket_stream_set_zero_copy_mode:
+ * @stream: a stream
+ * @mode: the mode
+ *
+ * Sets #ZcioSocketStream:zero-copy-mode. What is in flight already is not affected.
+ *
+ * Since: 1.0
+ */
+void
+zcio_socket_stream_set_zero_copy_mode (ZcioSocketStream *stream,
+                                       ZcioZeroCopyMode  mode)
+{
+  g_return_if_fail (ZCIO_IS_SOCKET_STREAM (stream));
+  g_return_if_fail (mode >= ZCIO_ZERO_COPY_MODE_AUTO && mode <= ZCIO_ZERO_COPY_MODE_NEVER);
+
+  if (mode == zcio_transmitter_get_mode (stream->transmitter))
+    return;
+
+  zcio_transmitter_set_mode (stream->transmitter, mode);
+  g_object_notify_by_pspec (G_OBJECT (stream), properties[PROP_ZERO_COPY_MODE]);
+}
+
+/**
+ * zcio_socket_stream_get_zero_copy_state:
+ * @stream: a stream
+ *
+ * Gets #ZcioSocketStream:zero-copy-state. May be called in any thread.
+ *
+ * Returns: the state
+ *
+ * Since: 1.0
+ */
+ZcioZeroCopyState
+zcio_socket_stream_get_zero_copy_state (ZcioSocketStream *stream)
+{
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), ZCIO_ZERO_COPY_STATE_UNSUPPORTED);
+
+  return zcio_transmitter_get_state (stream->transmitter);
+}
+
+/**
+ * zcio_socket_stream_create_completion_source: (skip)
+ * @stream: a stream
+ * @cancellable: (nullable): a #GCancellable
+ *
+ * Makes a source that is dispatched when the kernel has released memory, with a
+ * #ZcioCompletionFunc as its callback. It reads the completions itself, in whichever
+ * main context it is attached to. If @cancellable is cancelled, the callback is called
+ * with 0 sends.
+ *
+ * The source does not keep @stream alive. In other languages than C use
+ * zcio_socket_stream_add_completion_watch(), or set a closure on the source.
+ *
+ * Returns: (transfer full): a new #GSource
+ *
+ * Since: 1.0
+ */
+GSource *
+zcio_socket_stream_create_completion_source (ZcioSocketStream *stream,
+                                             GCancellable     *cancellable)
+{
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+
+  return zcio_completion_source_new (stream, stream->transmitter, stream->priority, cancellable);
+}
+
+/**
+ * zcio_socket_stream_add_completion_watch:
+ * @stream: a stream
+ * @priority: the priority of the source, such as %G_PRIORITY_DEFAULT
+ * @func: (scope notified) (closure user_data) (destroy notify): called when the
+ *   kernel has released memory
+ * @user_data: data for @func
+ * @notify: (nullable): called when @func is not needed any more
+ *
+ * Adds a source like that of zcio_socket_stream_create_completion_source() to the
+ * thread's default main context.
+ *
+ * Returns: the id of the source, for g_source_remove() where that is the default
+ *   context of the process
+ *
+ * Since: 1.0
+ */
+guint
+zcio_socket_stream_add_completion_watch (ZcioSocketStream   *stream,
+                                         int                 priority,
+                                         ZcioCompletionFunc  func,
+                                         gpointer            user_data,
+                                         GDestroyNotify      notify)
+{
+  g_autoptr (GSource) source = NULL;
+
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), 0);
+  g_return_val_if_fail (func != NULL, 0);
+
+  source = zcio_socket_stream_create_completion_source (stream, NULL);
+  g_source_set_priority (source, priority);
+  g_source_set_callback (source, (GSourceFunc) (GCallback) func, user_data, notify);
+
+  return g_source_attach (source, g_main_context_get_thread_default ());
+}

@@ -1,0 +1,158 @@
+/* zcio-transmitter-private.h - one socket's sending side
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <gio/gio.h>
+
+#include "zcio-copy-policy-private.h"
+#include "zcio-send-window-private.h"
+#include "zcio-statistics.h"
+#include "zcio-syscalls-private.h"
+
+G_BEGIN_DECLS
+
+#define ZCIO_DEFAULT_LINGER_TIMEOUT (60 * G_TIME_SPAN_SECOND)
+
+/* What is to be logged when the lock is not held any more. */
+enum
+{
+  ZCIO_LOG_STATE = 1 << 0,
+  ZCIO_LOG_LIMIT = 1 << 1,
+  ZCIO_LOG_ORPHANS = 1 << 2
+};
+
+typedef struct _ZcioLinger ZcioLinger;
+typedef struct _ZcioTransmitter ZcioTransmitter;
+typedef struct _ZcioWatch ZcioWatch;
+
+/*
+ * ZcioTransmitter:
+ * @lock: protects all below it. It is never held while calling out
+ * @socket: not owned; cleared when it is disposed of
+ * @linger_fd: a duplicate by which the linger reaches the error queue, else -1
+ * @n_streams: streams that use it
+ * @prepared: whether SO_ZEROCOPY has been tried; only if it was set is the error
+ *   queue read: on a UNIX socket the same call would eat data
+ * @blocked: the last send found no space; none by zero-copy is tried before the
+ *   socket is writable, since each try leaks accounting (kernel.md 4.2)
+ * @limit_logged: the limit that ENOBUFS met was logged; that is done once
+ * @limit_size: the size of the send that met it
+ * @to_log: messages to log when the lock is not held any more
+ * @collected: released, but not called out yet
+ * @watches: (element-type ZcioWatch) who wants to be told of completions
+ * @waiters: (element-type int) event descriptors of threads that wait for them
+ * @counters: what is counted while sending; there @bytes_zero_copied includes what the
+ *   kernel copied, see zcio_transmitter_get_statistics()
+ *
+ * It is found again through the GSocket, so that all streams of a socket share it,
+ * and it outlives both while something is in flight.
+ */
+struct _ZcioTransmitter
+{
+  gatomicrefcount ref_count;
+  ZcioSyscalls *syscalls;
+  GMutex lock;
+
+  GSocket *socket;
+  int linger_fd;
+  guint n_streams;
+  gboolean prepared;
+  gboolean supported;
+  gboolean blocked;
+  gboolean limit_logged;
+  gsize limit_size;
+  guint to_log;
+  guint64 max_bytes_in_flight;
+  gint64 linger_timeout;
+  ZcioLinger *linger;
+
+  ZcioSendWindow window;
+  ZcioCopyPolicy policy;
+  ZcioReleased collected;
+  GSList *watches;
+  GSList *waiters;
+  guint sends_since_reap;
+  gsize bytes_since_reap;
+  ZcioStatistics counters;
+
+  /* Not under the lock: added to atomically by copying writes, which do without it. */
+  guint64 plain_sends;
+  guint64 plain_bytes;
+
+  /* Atomic: a source has met the socket's timeout, and the next write is to tell. */
+  int timed_out;
+};
+
+ZcioTransmitter *zcio_transmitter_get              (GSocket            *socket);
+ZcioTransmitter *zcio_transmitter_ref              (ZcioTransmitter    *self);
+void             zcio_transmitter_unref            (ZcioTransmitter    *self);
+
+/* A stream uses it from attach to detach; the last detach with sends in flight
+ * passes these to the linger.
+ */
+void             zcio_transmitter_attach           (ZcioTransmitter    *self);
+void             zcio_transmitter_detach           (ZcioTransmitter    *self);
+
+/* Tries SO_ZEROCOPY, once; returns whether it is set. */
+gboolean         zcio_transmitter_is_supported     (ZcioTransmitter    *self);
+ZcioZeroCopyMode zcio_transmitter_get_mode         (ZcioTransmitter    *self);
+void             zcio_transmitter_set_mode         (ZcioTransmitter    *self,
+                                                    ZcioZeroCopyMode    mode);
+gsize            zcio_transmitter_get_threshold    (ZcioTransmitter    *self,
+                                                    gsize              *effective);
+void             zcio_transmitter_set_threshold    (ZcioTransmitter    *self,
+                                                    gsize               threshold);
+guint64          zcio_transmitter_get_max_in_flight (ZcioTransmitter   *self);
+void             zcio_transmitter_set_max_in_flight (ZcioTransmitter   *self,
+                                                     guint64            max_bytes);
+gint64           zcio_transmitter_get_linger_timeout (ZcioTransmitter  *self);
+void             zcio_transmitter_set_linger_timeout (ZcioTransmitter  *self,
+                                                      gint64            timeout);
+ZcioZeroCopyState zcio_transmitter_get_state       (ZcioTransmitter    *self);
+void             zcio_transmitter_get_statistics   (ZcioTransmitter    *self,
+                                                    ZcioStatistics     *statistics);
+char            *zcio_transmitter_describe         (ZcioTransmitter    *self);
+void             zcio_transmitter_get_in_flight    (ZcioTransmitter    *self,
+                                                    guint64            *sends,
+                                                    guint64            *bytes);
+
+/* Reads the error queue and releases. Returns the sends that it released. It calls
+ * out, so no lock may be held.
+ */
+guint            zcio_transmitter_reap             (ZcioTransmitter    *self,
+                                                    gboolean            by_reaper);
+/* Reads the error queue, but leaves the releasing to somebody else: for places that
+ * may not call out, such as the check() of a source.
+ */
+void             zcio_transmitter_collect          (ZcioTransmitter    *self);
+/* Resets the connection; what is still in flight then goes to the linger. */
+gboolean         zcio_transmitter_abort            (ZcioTransmitter    *self,
+                                                    GError            **error);
+
+/* For the linger alone. Returns TRUE when nothing is left in flight. */
+gboolean         zcio_transmitter_reap_lingering   (ZcioTransmitter    *self,
+                                                    gboolean           *socket_gone);
+void             zcio_transmitter_release_all      (ZcioTransmitter    *self);
+
+/* For watches alone. */
+void             zcio_transmitter_add_watch        (ZcioTransmitter    *self,
+                                                    ZcioWatch          *watch);
+void             zcio_transmitter_remove_watch     (ZcioTransmitter    *self,
+                                                    ZcioWatch          *watch);
+
+/* With the lock held; for the files of the transmitter. */
+int              zcio_transmitter_get_fd_locked    (ZcioTransmitter    *self);
+void             zcio_transmitter_prepare_locked   (ZcioTransmitter    *self);
+guint            zcio_transmitter_collect_locked   (ZcioTransmitter    *self);
+void             zcio_transmitter_arm_locked       (ZcioTransmitter    *self);
+void             zcio_transmitter_state_changed_locked (ZcioTransmitter *self);
+/* Unlocks, calls out what was collected, and tells the watches. */
+void             zcio_transmitter_unlock_and_release (ZcioTransmitter  *self);
+
+G_END_DECLS
