@@ -120,12 +120,16 @@ test_plan_auto (void)
     { "1024x100", "copy 1024 102400" },
     { "500x4096 500x100", "zero-copy 500 2048000 more, copy 500 50000" },
     { "500x100 500x4096", "copy 500 50000 more, zero-copy 500 2048000" },
-    /* a small head before a large tail */
-    { "1344 128x4096", "copy 1 1344 more, zero-copy 128 524288" },
-    { "16 100 1200 65536", "copy 3 1316 more, zero-copy 1 65536" },
+    /* a small head before a large tail: few pieces go with it, more are copied first */
+    { "1344 128x4096", "zero-copy 129 525632" },
+    { "16 100 1200 65536", "zero-copy 4 66852" },
+    { "8x10 65536", "zero-copy 9 65616" },
+    { "9x10 65536", "copy 9 90 more, zero-copy 1 65536" },
     { "1344 16383", "copy 2 17727" },
-    { "1344 16384", "copy 1 1344 more, zero-copy 1 16384" },
-    { "2047 65536", "copy 1 2047 more, zero-copy 1 65536" },
+    { "1344 16384", "zero-copy 2 17728" },
+    { "7x1 16384", "zero-copy 8 16391" },
+    { "8x1 16384", "copy 8 8 more, zero-copy 1 16384" },
+    { "2047 65536", "zero-copy 2 67583" },
     { "2048 65536", "zero-copy 2 67584" },
     /* a tail, and pieces between */
     { "65536 100", "zero-copy 2 65636" },
@@ -138,7 +142,7 @@ test_plan_auto (void)
     { "16384 8x1", "zero-copy 1 16384 more, copy 8 8" },
     /* the average decides: no run of these is worth a call of its own */
     { "4096 100 4096 100 4096 100 4096 100", "zero-copy 8 16784" },
-    { "2048 3x10 2048 3x10 2048 3x10 65536", "copy 8 4156 more, zero-copy 5 67614" },
+    { "2048 3x10 2048 3x10 2048 3x10 65536", "zero-copy 13 71770" },
     { "8x2048 9x10 4096", "zero-copy 8 16384 more, copy 10 4186" },
     { "4096 9x10 4096 9x10 4096 9x10 4096", "copy 31 16654" },
     { "8192 9x10 8192 9x10 8192", "copy 21 24756" },
@@ -163,7 +167,8 @@ test_plan_empty (void)
     { "65536 0 0", "zero-copy 3 65536" },
     { "65536 100x0", "zero-copy 101 65536" },
     { "65536 100x0 65536", "zero-copy 102 131072" },
-    { "0 1344 0 65536 0", "copy 3 1344 more, zero-copy 2 65536" },
+    { "0 1344 0 65536 0", "zero-copy 5 66880" },
+    { "0 9x10 0 65536 0", "copy 11 90 more, zero-copy 2 65536" },
     { "65536 0 9x10 0", "zero-copy 2 65536 more, copy 10 90" },
     { "65536 8x10 0", "zero-copy 10 65616" },
   };
@@ -244,12 +249,13 @@ test_threshold (void)
     { "1000", "zero-copy 1 1000" },
     { "999 1", "copy 2 1000" },
     { "999 1000", "copy 1 999 more, zero-copy 1 1000" },
+    { "999 1001", "zero-copy 2 2000" },
   };
   static const PlanCase at_1_mib[] = {
     { "1048575", "copy 1 1048575" },
     { "1048576", "zero-copy 1 1048576" },
     { "1344 255x4096", "copy 256 1045824" },
-    { "1344 256x4096", "copy 1 1344 more, zero-copy 256 1048576" },
+    { "1344 256x4096", "zero-copy 257 1049920" },
   };
   ZcioCopyPolicy policy;
 

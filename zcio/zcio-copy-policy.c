@@ -11,9 +11,10 @@
 #include "zcio-copy-policy-private.h"
 
 /* A send by zero-copy pins at least one page for each piece, however small, and
- * 4928 bytes of the send buffer go with it. Pieces smaller than this are better
- * copied; a few of them between larger ones are cheaper than the two more
- * system calls that it takes to leave them out.
+ * 4928 bytes of the send buffer go with it. On the benchmark wire vectors of pieces
+ * of 1.5 KiB cost the same either way, and larger ones less by zero-copy. A few
+ * small ones before, between and after large ones ride along: each takes about
+ * 0.3 us of CPU, and the system call that it takes to copy them about 2 us.
  */
 #define SMALL_PIECE (2 * 1024)
 #define MAX_SMALL_PIECES 8
@@ -274,6 +275,29 @@ measure_run (const struct iovec *vectors,
   return n_run;
 }
 
+static gsize
+count_pieces (const struct iovec *vectors,
+              gsize n_vectors)
+{
+  gsize n_pieces = 0;
+
+  for (gsize i = 0; i < n_vectors; i++)
+    n_pieces += vectors[i].iov_len > 0;
+
+  return n_pieces;
+}
+
+/* Whether what comes before a run is so little that it goes with it. */
+static gboolean
+may_ride_along (const struct iovec *vectors,
+                gsize n_head,
+                gsize n_all,
+                gsize small_piece)
+{
+  return count_pieces (vectors, n_head) <= MAX_SMALL_PIECES &&
+         sum_sizes (vectors, n_all) / count_pieces (vectors, n_all) >= small_piece;
+}
+
 static void
 fill_plan (ZcioCopyPlan *plan,
            const struct iovec *vectors,
@@ -294,7 +318,7 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
                        gint64 now,
                        ZcioCopyPlan *plan)
 {
-  gsize small_piece, i, n_run, run_size, head_size = 0;
+  gsize small_piece, n_run, run_size;
 
   g_assert (n_vectors > 0);
 
@@ -312,22 +336,21 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
   /* A threshold set by hand to less than a small piece means it. */
   small_piece = MIN (SMALL_PIECE, policy->minimum);
 
-  for (i = 0; i < n_vectors; i += n_run)
+  for (gsize i = 0; i < n_vectors; i += n_run)
     {
       n_run = 1;
       run_size = vectors[i].iov_len;
       if (run_size >= small_piece)
         n_run = measure_run (vectors + i, n_vectors - i, small_piece, &run_size);
 
-      if (run_size >= policy->minimum)
-        {
-          if (head_size > 0)
-            fill_plan (plan, vectors, n_vectors, i, FALSE);
-          else
-            fill_plan (plan, vectors, n_vectors, i + n_run, TRUE);
-          return;
-        }
-      head_size += run_size;
+      if (run_size < policy->minimum)
+        continue;
+
+      if (may_ride_along (vectors, i, i + n_run, small_piece))
+        fill_plan (plan, vectors, n_vectors, i + n_run, TRUE);
+      else
+        fill_plan (plan, vectors, n_vectors, i, FALSE);
+      return;
     }
 
   fill_plan (plan, vectors, n_vectors, n_vectors, FALSE);
