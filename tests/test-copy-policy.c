@@ -168,6 +168,7 @@ test_plan_empty (void)
     { "65536 100x0", "zero-copy 101 65536" },
     { "65536 100x0 65536", "zero-copy 102 131072" },
     { "0 1344 0 65536 0", "zero-copy 5 66880" },
+    { "20x0 1344 65536", "zero-copy 22 66880" },
     { "0 9x10 0 65536 0", "copy 11 90 more, zero-copy 2 65536" },
     { "65536 0 9x10 0", "zero-copy 2 65536 more, copy 10 90" },
     { "65536 8x10 0", "zero-copy 10 65616" },
