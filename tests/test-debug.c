@@ -384,6 +384,49 @@ test_protect_right (void)
   g_test_trap_assert_passed ();
 }
 
+#define N_MANY 20000
+
+static void
+test_protect_many (void)
+{
+  g_test_summary ("With more buffers in flight than can be protected, none is lost, and each is writable again");
+
+  if (g_test_subprocess ())
+    {
+      g_autoptr (ZcioBufferPool) pool = NULL;
+      g_autoptr (GPtrArray) buffers = g_ptr_array_new_with_free_func ((GDestroyNotify) zcio_buffer_unref);
+      g_autoptr (GPtrArray) bytes = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+
+      g_setenv ("ZCIO_DEBUG", "protect", TRUE);
+      pool = zcio_buffer_pool_new (4096);
+      for (guint round = 0; round < 2; round++)
+        {
+          for (guint i = 0; i < N_MANY; i++)
+            {
+              ZcioBuffer *buffer = zcio_buffer_pool_acquire (pool, NULL);
+
+              g_ptr_array_add (buffers, buffer);
+              *(guint8 *) zcio_buffer_get_data (buffer, NULL) = (guint8) i;
+            }
+
+          /* First neighbours, then every other one. */
+          for (guint i = 0; i < N_MANY; i += i < 1000 ? 1 : 2)
+            g_ptr_array_add (bytes, zcio_buffer_to_bytes (buffers->pdata[i], 4096));
+
+          g_ptr_array_set_size (buffers, 0);
+          while (bytes->len > 0)
+            g_ptr_array_remove_index_fast (bytes, bytes->len / 2);
+          g_assert_cmpuint (zcio_buffer_pool_get_bytes_in_use (pool), ==, 0);
+        }
+      g_assert_cmpuint (zcio_buffer_pool_get_n_recycled (pool), ==, N_MANY);
+      assert_no_message ();
+      return;
+    }
+
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+}
+
 static void
 test_protect_off (void)
 {
@@ -430,6 +473,7 @@ main (int argc,
   g_test_add_func ("/debug/record/part", test_record_part);
   g_test_add_func ("/debug/protect/wrong", test_protect_wrong);
   g_test_add_func ("/debug/protect/right", test_protect_right);
+  g_test_add_func ("/debug/protect/many", test_protect_many);
   g_test_add_func ("/debug/protect/off", test_protect_off);
 
   result = g_test_run ();

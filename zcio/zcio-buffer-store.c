@@ -15,8 +15,14 @@
 
 #include <errno.h>
 
-/* A slab may waste so much of itself, for the sake of being whole huge pages. */
+/* The part of a slab that may be wasted for the sake of whole huge pages. */
 #define MAX_WASTE_DIVISOR 8
+
+/* The most buffers that ZCIO_DEBUG=protect protects at the same time. Each may take two
+ * more of the mappings of the process, of which it has 65530 (vm.max_map_count); without
+ * any left, a buffer could not be made writable again.
+ */
+#define MAX_PROTECTED 8192
 
 struct _ZcioBufferSlab
 {
@@ -52,6 +58,9 @@ struct _ZcioBufferStore
   ZcioBufferStoreState state;
 };
 
+/* Atomic. */
+static int n_protected;
+
 static gsize
 round_up (gsize size,
           gsize unit)
@@ -59,33 +68,22 @@ round_up (gsize size,
   return (size + unit - 1) / unit * unit;
 }
 
-/* How many buffers to a slab: as few as waste little of its huge pages. */
+/* How many buffers to a slab: as few as waste little of its huge pages. Since less than
+ * one huge page is wasted, a slab of eight is large enough for any size of buffers.
+ */
 static guint
 choose_slab_buffers (gsize stride)
 {
-  gsize first = MAX (ZCIO_HUGE_PAGE_SIZE / stride, 1);
-  gsize best = first;
-  gsize least_waste = MAX_WASTE_DIVISOR;
+  gsize n = MAX (ZCIO_HUGE_PAGE_SIZE / stride, 1);
 
-  for (gsize n = first; n < first + MAX_WASTE_DIVISOR; n++)
+  while (TRUE)
     {
-      gsize used = n * stride;
-      gsize size = round_up (used, ZCIO_HUGE_PAGE_SIZE);
-      gsize waste;
+      gsize size = round_up (n * stride, ZCIO_HUGE_PAGE_SIZE);
 
-      if ((size - used) * MAX_WASTE_DIVISOR <= size)
+      if ((size - n * stride) * MAX_WASTE_DIVISOR <= size)
         return (guint) n;
-
-      /* In parts of the slab. */
-      waste = (size - used) * MAX_WASTE_DIVISOR / size;
-      if (waste < least_waste)
-        {
-          best = n;
-          least_waste = waste;
-        }
+      n++;
     }
-
-  return (guint) best;
 }
 
 ZcioBufferStore *
@@ -268,7 +266,8 @@ get_slab_size (ZcioBufferStore *store,
   return size;
 }
 
-static gboolean
+/* NULL and errno on failure. */
+static ZcioBufferSlab *
 add_slab (ZcioBufferStore *store,
           guint n_buffers)
 {
@@ -276,7 +275,7 @@ add_slab (ZcioBufferStore *store,
   ZcioBufferSlab *slab;
 
   if (!zcio_pool_memory_map (&memory, get_slab_size (store, n_buffers), !store->protect))
-    return FALSE;
+    return NULL;
 
   slab = g_malloc0 (sizeof *slab + n_buffers * sizeof (ZcioBuffer));
   slab->store = store;
@@ -292,7 +291,7 @@ add_slab (ZcioBufferStore *store,
   if (memory.huge)
     store->n_slabs_huge++;
 
-  return TRUE;
+  return slab;
 }
 
 static ZcioBuffer *
@@ -354,6 +353,7 @@ zcio_buffer_store_acquire (ZcioBufferStore *store,
                            GError **error)
 {
   ZcioBuffer *buffer = NULL;
+  ZcioBufferSlab *slab;
   guint64 max_bytes;
   gboolean full;
   int errsv = 0;
@@ -362,16 +362,18 @@ zcio_buffer_store_acquire (ZcioBufferStore *store,
 
   max_bytes = store->state.max_bytes;
   full = max_bytes != 0 && store->state.bytes_in_use + store->stride > max_bytes;
-  if (!full && store->open_slabs.head == NULL)
+  slab = g_queue_peek_head (&store->open_slabs);
+  if (!full && slab == NULL)
     {
       guint n_buffers = get_slab_room (store);
 
       full = n_buffers == 0;
-      if (!full && !add_slab (store, n_buffers))
-        errsv = errno;
+      if (!full)
+        slab = add_slab (store, n_buffers);
+      errsv = errno;
     }
-  if (!full && errsv == 0)
-    buffer = take_buffer (store, store->open_slabs.head->data);
+  if (!full && slab != NULL)
+    buffer = take_buffer (store, slab);
 
   g_mutex_unlock (&store->lock);
 
@@ -419,21 +421,17 @@ take_back (ZcioBufferStore *store,
     drop_slab (store, slab);
 }
 
-/* Writable again, after ZCIO_DEBUG=protect. When there are too many mappings, to change
- * the whole slab works where to change a part of it does not; other buffers of the slab
- * then lose their protection, which no right program can notice.
- */
 static gboolean
 unprotect (ZcioBuffer *buffer)
 {
   ZcioBufferSlab *slab = buffer->slab;
 
   if (!zcio_pool_memory_is_lost (&slab->memory) &&
-      !zcio_pool_memory_set_writable (buffer->data, slab->store->stride, TRUE) &&
-      !zcio_pool_memory_set_writable (slab->memory.address, slab->memory.size, TRUE))
+      !zcio_pool_memory_set_writable (buffer->data, slab->store->stride, TRUE))
     return FALSE;
 
   buffer->read_only = FALSE;
+  g_atomic_int_add (&n_protected, -1);
   return TRUE;
 }
 
@@ -477,7 +475,8 @@ zcio_buffer_store_seal (ZcioBuffer *buffer)
   if (!store->protect || zcio_pool_memory_is_lost (&buffer->slab->memory))
     return;
 
-  buffer->read_only = zcio_pool_memory_set_writable (buffer->data, store->stride, FALSE);
+  if (g_atomic_int_add (&n_protected, 1) < MAX_PROTECTED)
+    buffer->read_only = zcio_pool_memory_set_writable (buffer->data, store->stride, FALSE);
   if (!buffer->read_only)
-    g_debug ("ZCIO_DEBUG=protect: a buffer stays writable: %s", g_strerror (errno));
+    g_atomic_int_add (&n_protected, -1);
 }
