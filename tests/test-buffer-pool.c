@@ -450,6 +450,7 @@ test_properties (void)
   guint64 peak;
   guint64 acquired;
   guint64 recycled;
+  gboolean huge_pages = -1;
 
   g_test_summary ("Everything is a property, and max-bytes can be set");
 
@@ -473,6 +474,7 @@ test_properties (void)
                 "peak-bytes-in-use", &peak,
                 "n-acquired", &acquired,
                 "n-recycled", &recycled,
+                "huge-pages", &huge_pages,
                 NULL);
   g_assert_cmpuint (buffer_size, ==, 64 * KIB);
   g_assert_cmpuint (max_bytes, ==, 4 * MIB);
@@ -481,6 +483,7 @@ test_properties (void)
   g_assert_cmpuint (peak, ==, 128 * KIB);
   g_assert_cmpuint (acquired, ==, 3);
   g_assert_cmpuint (recycled, ==, 1);
+  g_assert_cmpint (huge_pages, ==, zcio_buffer_pool_get_huge_pages (pool));
   zcio_buffer_unref (buffer);
 
   g_signal_connect_swapped (pool, "notify::max-bytes", G_CALLBACK (g_atomic_int_inc), &notified);
