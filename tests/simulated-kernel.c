@@ -423,6 +423,7 @@ simulated_kernel_set_counter (SimulatedKernel *kernel,
 {
   g_assert_cmpuint (kernel->zero_copy_sends, ==, 0);
   kernel->priv->next_id = id;
+  kernel->counter_known = id == 0;
 }
 
 const guint8 *

@@ -124,7 +124,7 @@ struct _SimulatedKernel
 SimulatedKernel *simulated_kernel_new             (guint64             seed);
 /* Checks, once more, the memory of what is still in flight. */
 void             simulated_kernel_free            (SimulatedKernel    *kernel);
-/* The id of the next send by zero-copy. */
+/* The id of the next send by zero-copy; it is only known if it is 0. */
 void             simulated_kernel_set_counter     (SimulatedKernel    *kernel,
                                                    guint32             id);
 

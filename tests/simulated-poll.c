@@ -22,6 +22,8 @@ is_socket (SimulatedKernel *kernel,
 {
   struct stat ours, other;
 
+  if (fd < 0)
+    return FALSE;
   if (kernel->fd < 0 || fd == kernel->fd)
     return TRUE;
 
