@@ -17,6 +17,7 @@ G_BEGIN_DECLS
  * @vectors: what to send, or NULL
  * @buffers: what to send, where @vectors is NULL
  * @n: how many vectors or buffers
+ * @keep_off: user space must not touch the memory: it is of a mapped file, which may shrink
  * @zero_copy: whether the memory is owned, so that it may go by zero-copy
  * @size: bytes of all of them
  * @written: bytes accepted so far
@@ -35,6 +36,7 @@ typedef struct
   GBytes *const *buffers;
   gsize n;
   gboolean zero_copy;
+  gboolean keep_off;
   GDestroyNotify release;
   gpointer release_data;
 

@@ -10,6 +10,7 @@
 
 #include <glib.h>
 
+#include "zcio-debug-private.h"
 #include "zcio-error-queue-private.h"
 
 G_BEGIN_DECLS
@@ -85,6 +86,11 @@ void       zcio_write_add_bytes         (ZcioWrite              *write,
 void       zcio_write_set_release       (ZcioWrite              *write,
                                          GDestroyNotify          release,
                                          gpointer                release_data);
+/* Takes a record that is checked before the owners are released: has the program written to
+ * the memory?
+ */
+void       zcio_write_add_record        (ZcioWrite              *write,
+                                         ZcioDebugRecord        *record);
 /* Records a send of a write: it takes the next id. @now is in microseconds. */
 void       zcio_send_window_add         (ZcioSendWindow         *window,
                                          ZcioWrite              *write,
@@ -106,8 +112,8 @@ void       zcio_send_window_release_all (ZcioSendWindow         *window,
 /* When the oldest send in flight was sent, 0 if there is none. */
 gint64     zcio_send_window_get_oldest  (const ZcioSendWindow   *window);
 
-/* Calls the release functions and drops the references: never with a lock held.
- * The writes stay on the list, for zcio_send_window_reuse().
+/* Calls the release functions and drops the references: never with a lock held. Checks the
+ * records first. The writes stay on the list, for zcio_send_window_reuse().
  */
 void       zcio_released_call_out       (ZcioReleased           *released);
 /* Takes writes back whose release has been called out, and empties the list. */

@@ -31,6 +31,7 @@
  * @ended: whether no more sends come
  * @owner: the first owner. Most writes have just one, and need no array
  * @more_owners: the other owners
+ * @records: (element-type ZcioDebugRecord): what was sent; NULL unless a program is debugged
  */
 struct _ZcioWrite
 {
@@ -43,6 +44,7 @@ struct _ZcioWrite
   gsize more_owners_capacity;
   GDestroyNotify release;
   gpointer release_data;
+  GSList *records;
 };
 
 /*
@@ -66,6 +68,17 @@ write_free (ZcioWrite *write)
 }
 
 static void
+write_check_records (ZcioWrite *write)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  for (GSList *l = write->records; l != NULL; l = l->next)
+    zcio_debug_record_check (l->data, now);
+
+  g_slist_free_full (g_steal_pointer (&write->records), (GDestroyNotify) zcio_debug_record_free);
+}
+
+static void
 write_call_out (ZcioWrite *write)
 {
   GDestroyNotify release = g_steal_pointer (&write->release);
@@ -73,6 +86,9 @@ write_call_out (ZcioWrite *write)
   gsize n_more_owners = write->n_more_owners;
 
   write->n_more_owners = 0;
+
+  if (G_UNLIKELY (write->records != NULL))
+    write_check_records (write);
 
   if (release != NULL)
     release (release_data);
@@ -101,6 +117,15 @@ zcio_write_add_bytes (ZcioWrite *write,
     }
 
   write->more_owners[write->n_more_owners++] = g_bytes_ref (bytes);
+}
+
+void
+zcio_write_add_record (ZcioWrite *write,
+                       ZcioDebugRecord *record)
+{
+  g_return_if_fail (!write->ended);
+
+  write->records = g_slist_prepend (write->records, record);
 }
 
 void

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "zcio-trace-private.h"
 #include "zcio-words-private.h"
 
 /* With no main loop running, writes reap as they go: so often that little memory stays
@@ -258,6 +259,7 @@ solve_enobufs_locked (ZcioTransmitter    *self,
   guint64 read_before = self->counters.notifications + self->counters.foreign_records;
 
   self->counters.enobufs++;
+  ZCIO_TRACE (enobufs, self, size, self->window.sends_in_flight);
   zcio_transmitter_collect_locked (self);
 
   if (self->counters.notifications + self->counters.foreign_records > read_before)
@@ -344,6 +346,7 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 static void
 account_locked (ZcioTransmitter *self,
                 ZcioSendRequest *request,
+                const Gathered  *gathered,
                 gsize            accepted,
                 How              how)
 {
@@ -361,6 +364,11 @@ account_locked (ZcioTransmitter *self,
         if (request->write == NULL)
           request->write = zcio_send_window_begin (&self->window);
         own (request, end);
+        if (G_UNLIKELY (zcio_debug_get_flags () & ZCIO_DEBUG_CHECKSUM) && !request->keep_off)
+          zcio_write_add_record (request->write,
+                                 zcio_debug_record_new (gathered->vectors, gathered->n, accepted,
+                                                        g_get_monotonic_time ()));
+        ZCIO_TRACE (send, self, accepted, self->window.sends_in_flight);
         zcio_send_window_add (&self->window, request->write, accepted, now);
         if (zcio_copy_policy_sent (&self->policy, accepted, now))
           zcio_transmitter_state_changed_locked (self);
@@ -442,7 +450,7 @@ send_part_locked (ZcioTransmitter *self,
     n = call_send (self, fd, gathered.vectors, plan.n_vectors, plan.more ? MSG_MORE : 0);
 
   if (n > 0)
-    account_locked (self, request, n, how);
+    account_locked (self, request, &gathered, n, how);
 
   return n;
 }

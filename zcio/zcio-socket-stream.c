@@ -16,9 +16,7 @@
 #include "zcio-enum-types.h"
 #include "zcio-operation-private.h"
 #include "zcio-reaper-private.h"
-#include "zcio-send-private.h"
-#include "zcio-wait-private.h"
-#include "zcio-words-private.h"
+#include "zcio-stream-write-private.h"
 
 /**
  * SECTION:zcio-socket-stream
@@ -95,17 +93,11 @@ enum
 static GParamSpec *properties[N_PROPERTIES];
 static guint signals[N_SIGNALS];
 
-static void zcio_socket_stream_pollable_init (GPollableOutputStreamInterface *iface);
 static void zcio_socket_stream_file_descriptor_based_init (GFileDescriptorBasedIface *iface);
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (ZcioSocketStream, zcio_socket_stream, G_TYPE_OUTPUT_STREAM,
-  G_IMPLEMENT_INTERFACE (G_TYPE_POLLABLE_OUTPUT_STREAM, zcio_socket_stream_pollable_init)
+  G_IMPLEMENT_INTERFACE (G_TYPE_POLLABLE_OUTPUT_STREAM, zcio_stream_write_init_pollable)
   G_IMPLEMENT_INTERFACE (G_TYPE_FILE_DESCRIPTOR_BASED, zcio_socket_stream_file_descriptor_based_init))
-
-/* The vectors of GIO are handed to the kernel as they are. */
-G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
-G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
-G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
 
 ZcioTransmitter *
 zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
@@ -162,149 +154,6 @@ leave (ZcioSocketStream *self)
   if (self->attached)
     zcio_transmitter_detach (self->transmitter);
   self->attached = FALSE;
-}
-
-/* Copying writes */
-
-static gssize
-send_copy (ZcioSocketStream     *self,
-           const struct msghdr  *message,
-           gboolean              is_data,
-           gboolean              blocking,
-           GCancellable         *cancellable,
-           GError              **error)
-{
-  while (TRUE)
-    {
-      GError *local_error = NULL;
-      gssize n;
-
-      if (!zcio_send_check (self->transmitter, self->socket, cancellable, error))
-        return -1;
-
-      n = zcio_transmitter_send_copy (self->transmitter, self->socket, message, is_data, &local_error);
-      if (n >= 0)
-        return n;
-
-      if (!blocking || !g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
-        {
-          g_propagate_error (error, local_error);
-          return -1;
-        }
-
-      g_clear_error (&local_error);
-      if (!zcio_wait (self->transmitter, self->socket, ZCIO_WAIT_WRITABLE, 0, cancellable, error))
-        return -1;
-    }
-}
-
-static gssize
-write_data (GOutputStream  *stream,
-            const void     *buffer,
-            gsize           count,
-            gboolean        blocking,
-            GCancellable   *cancellable,
-            GError        **error)
-{
-  struct iovec vector = { .iov_base = (gpointer) buffer, .iov_len = count };
-  struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
-
-  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, TRUE, blocking, cancellable, error);
-}
-
-/* More vectors than the kernel takes are a short write, as with GIO's stream. */
-static gssize
-write_vectors (GOutputStream        *stream,
-               const GOutputVector  *vectors,
-               gsize                 n_vectors,
-               gboolean              blocking,
-               GCancellable         *cancellable,
-               GError              **error)
-{
-  struct msghdr message = {
-    .msg_iov = (struct iovec *) vectors,
-    .msg_iovlen = MIN (n_vectors, ZCIO_MAX_SEND_VECTORS),
-  };
-
-  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, FALSE, blocking, cancellable, error);
-}
-
-static gssize
-zcio_socket_stream_write (GOutputStream  *stream,
-                          const void     *buffer,
-                          gsize           count,
-                          GCancellable   *cancellable,
-                          GError        **error)
-{
-  return write_data (stream, buffer, count, TRUE, cancellable, error);
-}
-
-static gboolean
-zcio_socket_stream_writev (GOutputStream        *stream,
-                           const GOutputVector  *vectors,
-                           gsize                 n_vectors,
-                           gsize                *bytes_written,
-                           GCancellable         *cancellable,
-                           GError              **error)
-{
-  gssize n = write_vectors (stream, vectors, n_vectors, TRUE, cancellable, error);
-
-  if (bytes_written != NULL)
-    *bytes_written = MAX (n, 0);
-
-  return n >= 0;
-}
-
-static void
-zcio_socket_stream_write_async (GOutputStream       *stream,
-                                const void          *buffer,
-                                gsize                count,
-                                int                  io_priority,
-                                GCancellable        *cancellable,
-                                GAsyncReadyCallback  callback,
-                                gpointer             user_data)
-{
-  GOutputVector vector = { buffer, count };
-
-  /* The caller of the virtual function has set the pending flag. */
-  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), &vector, 1, FALSE, io_priority, cancellable,
-                        callback, user_data, zcio_socket_stream_write_async);
-}
-
-static gssize
-zcio_socket_stream_write_finish (GOutputStream  *stream,
-                                 GAsyncResult   *result,
-                                 GError        **error)
-{
-  gsize bytes_written;
-
-  g_return_val_if_fail (g_task_is_valid (result, stream), -1);
-
-  return zcio_operation_finish (result, &bytes_written, error) ? (gssize) bytes_written : -1;
-}
-
-static void
-zcio_socket_stream_writev_async (GOutputStream       *stream,
-                                 const GOutputVector *vectors,
-                                 gsize                n_vectors,
-                                 int                  io_priority,
-                                 GCancellable        *cancellable,
-                                 GAsyncReadyCallback  callback,
-                                 gpointer             user_data)
-{
-  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), vectors, n_vectors, TRUE, io_priority,
-                        cancellable, callback, user_data, zcio_socket_stream_writev_async);
-}
-
-static gboolean
-zcio_socket_stream_writev_finish (GOutputStream  *stream,
-                                  GAsyncResult   *result,
-                                  gsize          *bytes_written,
-                                  GError        **error)
-{
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
-
-  return zcio_operation_finish (result, bytes_written, error);
 }
 
 /* Flushing and closing */
@@ -379,90 +228,7 @@ zcio_socket_stream_close_finish (GOutputStream  *stream,
   return g_task_propagate_boolean (G_TASK (result), error);
 }
 
-/* GPollableOutputStream and GFileDescriptorBased */
-
-static gboolean
-set_closed_error (GPollableOutputStream  *pollable,
-                  GError                **error)
-{
-  if (!g_output_stream_is_closed (G_OUTPUT_STREAM (pollable)))
-    return FALSE;
-
-  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
-  return TRUE;
-}
-
-static gboolean
-zcio_socket_stream_is_writable (GPollableOutputStream *pollable)
-{
-  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
-
-  return zcio_wait_is_writable (self->transmitter, self->socket);
-}
-
-static GSource *
-zcio_socket_stream_create_source (GPollableOutputStream *pollable,
-                                  GCancellable          *cancellable)
-{
-  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
-  g_autoptr (GSource) child =
-    zcio_wait_source_new (self->transmitter, self->socket, ZCIO_WAIT_WRITABLE, 0, NULL);
-
-  return g_pollable_source_new_full (self, child, cancellable);
-}
-
-static gssize
-zcio_socket_stream_write_nonblocking (GPollableOutputStream  *pollable,
-                                      const void             *buffer,
-                                      gsize                   count,
-                                      GError                **error)
-{
-  if (set_closed_error (pollable, error))
-    return -1;
-
-  return write_data (G_OUTPUT_STREAM (pollable), buffer, count, FALSE, NULL, error);
-}
-
-static GPollableReturn
-zcio_socket_stream_writev_nonblocking (GPollableOutputStream  *pollable,
-                                       const GOutputVector    *vectors,
-                                       gsize                   n_vectors,
-                                       gsize                  *bytes_written,
-                                       GError                **error)
-{
-  GError *local_error = NULL;
-  gssize n = -1;
-
-  if (bytes_written != NULL)
-    *bytes_written = 0;
-
-  if (!set_closed_error (pollable, &local_error))
-    n = write_vectors (G_OUTPUT_STREAM (pollable), vectors, n_vectors, FALSE, NULL, &local_error);
-  if (n >= 0)
-    {
-      if (bytes_written != NULL)
-        *bytes_written = n;
-      return G_POLLABLE_RETURN_OK;
-    }
-
-  if (g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
-    {
-      g_clear_error (&local_error);
-      return G_POLLABLE_RETURN_WOULD_BLOCK;
-    }
-
-  g_propagate_error (error, local_error);
-  return G_POLLABLE_RETURN_FAILED;
-}
-
-static void
-zcio_socket_stream_pollable_init (GPollableOutputStreamInterface *iface)
-{
-  iface->is_writable = zcio_socket_stream_is_writable;
-  iface->create_source = zcio_socket_stream_create_source;
-  iface->write_nonblocking = zcio_socket_stream_write_nonblocking;
-  iface->writev_nonblocking = zcio_socket_stream_writev_nonblocking;
-}
+/* GFileDescriptorBased */
 
 static int
 zcio_socket_stream_get_fd (GFileDescriptorBased *fd_based)
@@ -804,12 +570,7 @@ zcio_socket_stream_class_init (ZcioSocketStreamClass *klass)
   object_class->get_property = zcio_socket_stream_get_property;
   object_class->set_property = zcio_socket_stream_set_property;
 
-  stream_class->write_fn = zcio_socket_stream_write;
-  stream_class->writev_fn = zcio_socket_stream_writev;
-  stream_class->write_async = zcio_socket_stream_write_async;
-  stream_class->write_finish = zcio_socket_stream_write_finish;
-  stream_class->writev_async = zcio_socket_stream_writev_async;
-  stream_class->writev_finish = zcio_socket_stream_writev_finish;
+  zcio_stream_write_init_class (stream_class);
   stream_class->flush = zcio_socket_stream_flush;
   stream_class->flush_async = zcio_socket_stream_flush_async;
   stream_class->flush_finish = zcio_socket_stream_flush_finish;

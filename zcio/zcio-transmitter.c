@@ -19,6 +19,7 @@
 #include "zcio-linger-private.h"
 #include "zcio-peer-private.h"
 #include "zcio-reaper-private.h"
+#include "zcio-trace-private.h"
 #include "zcio-words-private.h"
 
 /* Read in one go at most; the rest wakes the reaper again (sock_dequeue_err_skb ()). */
@@ -176,6 +177,7 @@ void
 zcio_transmitter_state_changed_locked (ZcioTransmitter *self)
 {
   self->to_log |= ZCIO_LOG_STATE;
+  ZCIO_TRACE (state, self, self->policy.state, self->policy.reason);
   for (GSList *l = self->watches; l != NULL; l = l->next)
     {
       ZcioWatch *watch = l->data;
@@ -255,6 +257,7 @@ apply_locked (ZcioTransmitter        *self,
     {
       guint sends = zcio_send_window_release (&self->window, &notifications[i], &self->collected);
 
+      ZCIO_TRACE (notification, self, sends, notifications[i].copied);
       if (zcio_copy_policy_returned (&self->policy, sends, notifications[i].copied ? sends : 0,
                                      self->window.sends_in_flight, now))
         zcio_transmitter_state_changed_locked (self);
@@ -466,6 +469,8 @@ zcio_transmitter_release_all (ZcioTransmitter *self)
   sends = self->window.sends_in_flight;
   bytes = self->window.bytes_in_flight;
   zcio_send_window_release_all (&self->window, &self->collected);
+  if (zcio_copy_policy_returned (&self->policy, 0, 0, 0, self->syscalls->get_time (self->syscalls)))
+    zcio_transmitter_state_changed_locked (self);
   if (sends > 0)
     tell_released_locked (self, sends, bytes, FALSE);
   zcio_transmitter_unlock_and_release (self);
