@@ -26,6 +26,7 @@ G_BEGIN_DECLS
  * @owned: buffers before this one have a reference in @write
  * @write: set while sends of the request may be in flight
  * @wants_window: it would block not on the socket, but because too much is in flight
+ * @error_number: the errno with which it failed
  *
  * A write on its way. The vectors' or buffers' array must stay as it is until the
  * request has ended; the memory itself until it has been released.
@@ -47,6 +48,7 @@ typedef struct
   gsize owned;
   ZcioWrite *write;
   gboolean wants_window;
+  int error_number;
 } ZcioSendRequest;
 
 typedef enum

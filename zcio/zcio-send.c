@@ -568,8 +568,11 @@ zcio_transmitter_send (ZcioTransmitter  *self,
     release_unowned (request);
 
   if (result == ZCIO_SEND_FAILED)
-    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
-                 ZCIO_GIO_ (SENDING_MESSAGE), g_strerror (errsv));
+    {
+      request->error_number = errsv;
+      g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
+                   ZCIO_GIO_ (SENDING_MESSAGE), g_strerror (errsv));
+    }
 
   return result;
 }

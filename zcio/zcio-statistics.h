@@ -28,8 +28,9 @@ typedef struct _ZcioStatistics ZcioStatistics;
  *   kernel is known to have copied after all
  * @bytes_copied_by_kernel: bytes sent by zero-copy that the kernel reported as
  *   copied. A hint: a merged notification carries the flag of its first send
- * @bytes_copied_by_choice: bytes copied because the caller or the policy wanted
- *   it
+ * @bytes_copied_by_choice: bytes not sent by zero-copy because the caller or the
+ *   policy wanted it. Those among @spliced_bytes were not even copied: the kernel
+ *   shared the pages of the file or pipe with the socket
  * @bytes_copied_for_enobufs: bytes copied because the kernel answered a
  *   zero-copy send with ENOBUFS, or could not reach the memory without a copy
  * @sends_zero_copied: sends that make up @bytes_zero_copied
@@ -55,10 +56,12 @@ typedef struct _ZcioStatistics ZcioStatistics;
  * @oldest_send_age: time since the oldest send in flight, in microseconds; 0 if
  *   there is none
  * @reaper_dispatches: times that the main loop woke to reap
- * @system_calls: calls into the kernel to send, to read the error queue and to
- *   wait
- * @spliced_bytes: of @bytes_zero_copied and @bytes_copied_by_choice, bytes that
- *   g_output_stream_splice() sent from a file or pipe without reading them
+ * @system_calls: calls into the kernel to send, to map what is sent, to read the
+ *   error queue and to wait
+ * @spliced_bytes: of @bytes_written, bytes that g_output_stream_splice() sent from a
+ *   file or pipe without reading them into memory of the program: by zero-copy from a
+ *   mapping of the file, which counts as that, or by sendfile() and splice(), which
+ *   count as @bytes_copied_by_choice
  *
  * What a #ZcioSocketStream did so far. All streams of one socket share their
  * counts.

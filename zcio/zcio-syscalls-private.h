@@ -40,6 +40,8 @@ typedef struct _ZcioSyscalls ZcioSyscalls;
  * @disconnect: connect () with AF_UNSPEC: resets the connection
  * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
  * @get_time: g_get_monotonic_time ()
+ * @send_file: sendfile () to the socket @fd, from @offset of @file_fd; or %NULL
+ * @move_pipe: splice () to the socket @fd, from a pipe, without waiting for it; or %NULL
  *
  * Each returns -1 and sets errno like the call it stands for.
  */
@@ -64,6 +66,15 @@ struct _ZcioSyscalls
   int    (*get_unacknowledged) (ZcioSyscalls        *self,
                                 int                  fd);
   gint64 (*get_time)           (ZcioSyscalls        *self);
+  gssize (*send_file)          (ZcioSyscalls        *self,
+                                int                  fd,
+                                int                  file_fd,
+                                goffset              offset,
+                                gsize                size);
+  gssize (*move_pipe)          (ZcioSyscalls        *self,
+                                int                  fd,
+                                int                  pipe_fd,
+                                gsize                size);
 };
 
 /* The table that new transmitters use: the real kernel's, unless a test has set
@@ -72,5 +83,12 @@ struct _ZcioSyscalls
 ZcioSyscalls *zcio_syscalls_get_default (void);
 void          zcio_syscalls_set_default (ZcioSyscalls *syscalls);
 ZcioSyscalls *zcio_syscalls_get_real    (void);
+
+/* Reads the pages of a mapping from the disk, if they are not in memory, and waits for
+ * that. -1, with EFAULT, if one cannot be read or is not in the file: no signal is raised.
+ * EINVAL before Linux 5.14, ENOSYS elsewhere.
+ */
+int           zcio_syscalls_populate    (gconstpointer       address,
+                                         gsize               size);
 
 G_END_DECLS

@@ -18,8 +18,14 @@
 
 /* Every difference between systems is in this file. */
 #ifdef __linux__
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #endif
 
 #if defined(MSG_ZEROCOPY) && defined(MSG_ERRQUEUE) && defined(SO_ZEROCOPY) && defined(TCP_INFO)
@@ -209,6 +215,52 @@ real_get_time (ZcioSyscalls *self)
   return g_get_monotonic_time ();
 }
 
+#ifdef __linux__
+
+static gssize
+real_send_file (ZcioSyscalls *self,
+                int fd,
+                int file_fd,
+                goffset offset,
+                gsize size)
+{
+  off64_t position = offset;
+
+  return sendfile64 (fd, file_fd, &position, size);
+}
+
+static gssize
+real_move_pipe (ZcioSyscalls *self,
+                int fd,
+                int pipe_fd,
+                gsize size)
+{
+  return splice (pipe_fd, NULL, fd, NULL, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+}
+
+int
+zcio_syscalls_populate (gconstpointer address,
+                        gsize size)
+{
+  return madvise ((gpointer) address, size, MADV_POPULATE_READ);
+}
+
+#else
+
+/* Each system has a sendfile () of its own. What is missing is read and written. */
+#define real_send_file NULL
+#define real_move_pipe NULL
+
+int
+zcio_syscalls_populate (gconstpointer address,
+                        gsize size)
+{
+  errno = ENOSYS;
+  return -1;
+}
+
+#endif
+
 static ZcioSyscalls real_syscalls = {
   .send_message = real_send_message,
   .receive_error = real_receive_error,
@@ -217,6 +269,8 @@ static ZcioSyscalls real_syscalls = {
   .disconnect = real_disconnect,
   .get_unacknowledged = real_get_unacknowledged,
   .get_time = real_get_time,
+  .send_file = real_send_file,
+  .move_pipe = real_move_pipe,
 };
 
 static ZcioSyscalls *default_syscalls = &real_syscalls;

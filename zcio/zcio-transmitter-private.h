@@ -115,6 +115,18 @@ gint64           zcio_transmitter_get_linger_timeout (ZcioTransmitter  *self);
 void             zcio_transmitter_set_linger_timeout (ZcioTransmitter  *self,
                                                       gint64            timeout);
 ZcioZeroCopyState zcio_transmitter_get_state       (ZcioTransmitter    *self);
+/* Whether a send of so many bytes would go by zero-copy now; *@is_probe is whether only to
+ * learn what comes back.
+ */
+gboolean         zcio_transmitter_may_zero_copy    (ZcioTransmitter    *self,
+                                                    gsize               size,
+                                                    gboolean           *is_probe);
+/* What was spliced: by sendfile () or splice (), and, counted as sent already, from mappings. */
+void             zcio_transmitter_add_spliced      (ZcioTransmitter    *self,
+                                                    guint64             shared_sends,
+                                                    guint64             shared_bytes,
+                                                    guint64             mapped_bytes,
+                                                    guint64             system_calls);
 void             zcio_transmitter_get_statistics   (ZcioTransmitter    *self,
                                                     ZcioStatistics     *statistics);
 char            *zcio_transmitter_describe         (ZcioTransmitter    *self);

@@ -643,6 +643,39 @@ zcio_transmitter_get_state (ZcioTransmitter *self)
   return state;
 }
 
+gboolean
+zcio_transmitter_may_zero_copy (ZcioTransmitter *self,
+                                gsize            size,
+                                gboolean        *is_probe)
+{
+  gboolean may;
+
+  g_mutex_lock (&self->lock);
+  zcio_transmitter_prepare_locked (self);
+  may = zcio_copy_policy_may_zero_copy (&self->policy, size,
+                                        self->syscalls->get_time (self->syscalls));
+  *is_probe = may && self->policy.state != ZCIO_ZERO_COPY_STATE_ACTIVE;
+  g_mutex_unlock (&self->lock);
+
+  return may;
+}
+
+void
+zcio_transmitter_add_spliced (ZcioTransmitter *self,
+                              guint64          shared_sends,
+                              guint64          shared_bytes,
+                              guint64          mapped_bytes,
+                              guint64          system_calls)
+{
+  g_mutex_lock (&self->lock);
+  self->counters.bytes_written += shared_bytes;
+  self->counters.bytes_copied_by_choice += shared_bytes;
+  self->counters.sends_copied_by_choice += shared_sends;
+  self->counters.spliced_bytes += shared_bytes + mapped_bytes;
+  self->counters.system_calls += system_calls;
+  g_mutex_unlock (&self->lock);
+}
+
 void
 zcio_transmitter_get_in_flight (ZcioTransmitter *self,
                                 guint64         *sends,
