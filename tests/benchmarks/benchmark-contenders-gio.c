@@ -21,6 +21,8 @@
 
 /* As much as the others have in their area */
 #define POOL_AREA (16 * 1024 * 1024)
+/* The least that a buffer of the pool takes */
+#define POOL_PAGE 4096
 
 typedef struct
 {
@@ -262,7 +264,7 @@ get_pool_bytes (gsize size)
       all = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
       buffer_size = size;
       zcio_buffer_pool_set_max_bytes (pool, 0);
-      while (all->len == 0 || all->len * size < POOL_AREA)
+      while (all->len == 0 || all->len * MAX (size, POOL_PAGE) < POOL_AREA)
         {
           ZcioBuffer *buffer = zcio_buffer_pool_acquire (pool, NULL);
 
@@ -366,6 +368,15 @@ drain_zcio (BenchmarkStream *stream,
   stream->counts.enobufs = statistics->enobufs;
   stream->counts.peak_in_flight = statistics->peak_bytes_in_flight;
   stream->counts.system_calls = statistics->system_calls;
+
+  /* For whoever wants to know why: G_MESSAGES_DEBUG=zcio-benchmark */
+  if (!g_log_writer_default_would_drop (G_LOG_LEVEL_DEBUG, G_LOG_DOMAIN))
+    {
+      g_autofree char *description = zcio_socket_stream_describe (output);
+      g_autofree char *numbers = zcio_statistics_to_string (statistics);
+
+      g_debug ("%s: %s; %s", stream->contender->name, description, numbers);
+    }
 
   return TRUE;
 }

@@ -103,7 +103,7 @@ add_bars (GString   *script,
       last = result;
       n++;
       parameter = benchmark_format_parameter (result->work, result->parameter);
-      g_string_append_printf (script, "\"%s %s\"", result->work->name, parameter);
+      g_string_append_printf (script, "\"%s\\n%s\"", result->work->name, parameter);
       for (guint j = 0; j < all->len; j++)
         {
           const BenchmarkContender *contender = all->pdata[j];
@@ -124,7 +124,7 @@ add_bars (GString   *script,
   g_string_append (script,
                    "unset logscale\nset title 'CPU of the sender, as a ratio to that of GIO'\n"
                    "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.8\n"
-                   "set datafile missing '?'\nset xtics autofreq norangelimit\nunset xlabel\nset ylabel 'ratio'\nset yrange [0:*]\nplot ");
+                   "set datafile missing '?'\nset xtics autofreq norangelimit\nunset xlabel\nset ylabel 'ratio'\nset bmargin 3\nset key outside\nset yrange [0:*]\nplot ");
   for (guint i = 0; i < all->len; i++)
     {
       const BenchmarkContender *contender = all->pdata[i];

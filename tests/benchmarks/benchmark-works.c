@@ -331,16 +331,18 @@ static gboolean
 run_splice (BenchmarkRun *run,
             GError      **error)
 {
-  int file = benchmark_memory_open_file (run->parameter, error);
-  gboolean success;
+  static int file = -1;
+  static gsize file_size;
 
-  if (file < 0)
-    return FALSE;
+  if (file < 0 || file_size != run->parameter)
+    {
+      if (file >= 0)
+        close (file);
+      file = benchmark_memory_open_file (run->parameter, error);
+      file_size = run->parameter;
+    }
 
-  success = measure (run, 1, splice_file, &file, error);
-  close (file);
-
-  return success;
+  return file >= 0 && measure (run, 1, splice_file, &file, error);
 }
 
 /* ---- idle ---- */
