@@ -72,6 +72,21 @@ on_completions (guint    sends,
   g_mutex_unlock (&news->lock);
 }
 
+static void
+on_stream_gone (gpointer  data,
+                GObject  *former_stream)
+{
+  News *news = data;
+
+  /* Woken, the source sees that there is no stream, and goes. */
+  g_mutex_lock (&news->lock);
+  if (news->source != NULL)
+    g_source_set_ready_time (news->source, 0);
+  g_mutex_unlock (&news->lock);
+
+  news_unref (news);
+}
+
 /* Only now is it known in which context to watch. */
 static gboolean
 completion_source_prepare (GSource *source,
@@ -133,7 +148,13 @@ static void
 completion_source_finalize (GSource *source)
 {
   CompletionSource *self = (CompletionSource *) source;
+  g_autoptr (ZcioSocketStream) stream = g_weak_ref_get (&self->stream);
 
+  if (stream != NULL)
+    {
+      g_object_weak_unref (G_OBJECT (stream), on_stream_gone, self->news);
+      news_unref (self->news);
+    }
   g_clear_pointer (&self->watch, zcio_watch_destroy);
   g_weak_ref_clear (&self->stream);
   g_clear_object (&self->cancellable);
@@ -193,6 +214,8 @@ zcio_completion_source_new (ZcioSocketStream *stream,
   g_atomic_ref_count_init (&self->news->ref_count);
   g_mutex_init (&self->news->lock);
   self->news->source = source;
+  g_atomic_ref_count_inc (&self->news->ref_count);
+  g_object_weak_ref (G_OBJECT (stream), on_stream_gone, self->news);
 
   if (cancellable != NULL)
     {

@@ -12,7 +12,6 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <errno.h>
 #include <unistd.h>
 
 /* How often a socket is looked at whatever its descriptor says: whether its GSocket has gone,
@@ -73,13 +72,9 @@ wake_thread_locked (void)
 static void
 reset (ZcioLinger *linger)
 {
-  ZcioSyscalls *syscalls = linger->transmitter->syscalls;
-
   linger->was_reset = TRUE;
-  if (linger->fd < 0)
+  if (!zcio_transmitter_abort (linger->transmitter, NULL))
     zcio_transmitter_release_all (linger->transmitter);
-  else if (syscalls->disconnect (syscalls, linger->fd) < 0)
-    g_debug ("Error resetting a lingering connection: %s", g_strerror (errno));
 }
 
 /* Returns whether it is done. */

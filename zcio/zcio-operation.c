@@ -125,6 +125,8 @@ on_wait_over (gboolean timed_out,
       return G_SOURCE_REMOVE;
     }
 
+  if (!operation->request.wants_window)
+    zcio_transmitter_set_writable (operation->transmitter);
   if (operation_step (task))
     g_object_unref (task);
 
@@ -213,7 +215,7 @@ step_drain (GTask     *task,
   guint64 sends;
   guint64 bytes;
 
-  zcio_transmitter_reap (operation->transmitter, FALSE);
+  zcio_transmitter_reap (operation->transmitter);
   zcio_transmitter_get_in_flight (operation->transmitter, &sends, &bytes);
   if (sends == 0 || (operation->max_bytes_in_flight > 0 && bytes <= operation->max_bytes_in_flight))
     {

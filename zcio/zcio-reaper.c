@@ -31,6 +31,9 @@
 /* How often to look for a socket that was closed with sends in flight: nothing else tells. */
 #define SWEEP_INTERVAL G_TIME_SPAN_SECOND
 
+/* Where the process has no descriptor to spare, all sockets are looked at by the clock. */
+#define SWEEP_INTERVAL_WITHOUT_EPOLL (10 * G_TIME_SPAN_MILLISECOND)
+
 /*
  * ZcioReaper:
  * @lock: protects all but @source, @tag, and what only the dispatching thread uses. The
@@ -127,7 +130,7 @@ take_ready_watches (ZcioReaper *self,
 
   g_mutex_lock (&self->lock);
   self->dispatching = TRUE;
-  n = epoll_wait (self->epoll_fd, events, MAX_EVENTS, 0);
+  n = self->epoll_fd >= 0 ? epoll_wait (self->epoll_fd, events, MAX_EVENTS, 0) : 0;
   for (int i = 0; i < n; i++)
     {
       guint64 token = events[i].data.u64;
@@ -175,8 +178,8 @@ deliver (ZcioWatch *watch)
     news.func (news.sends, news.bytes, news.copied, news.state_changed, news.user_data);
 }
 
-/* Finds out about sockets that were closed with sends in flight. Returns whether there are
- * any sends in flight.
+/* Finds out about sockets that were closed with sends in flight; without an epoll descriptor,
+ * about everything. Returns whether there are any sends in flight.
  */
 static gboolean
 sweep (ZcioReaper *self)
@@ -195,19 +198,25 @@ sweep (ZcioReaper *self)
   for (guint i = 0; i < watches->len; i++)
     {
       ZcioTransmitter *transmitter = ((ZcioWatch *) watches->pdata[i])->transmitter;
-      gboolean lost;
+      gboolean look;
 
       g_mutex_lock (&transmitter->lock);
       any |= transmitter->window.sends_in_flight > 0;
-      lost = transmitter->window.sends_in_flight > 0 &&
-             zcio_transmitter_get_fd_locked (transmitter) < 0;
+      look = transmitter->window.sends_in_flight > 0 &&
+             (self->epoll_fd < 0 || zcio_transmitter_get_fd_locked (transmitter) < 0);
       g_mutex_unlock (&transmitter->lock);
 
-      if (lost)
-        zcio_transmitter_reap (transmitter, TRUE);
+      if (look)
+        zcio_transmitter_collect (transmitter, TRUE);
     }
 
   return any;
+}
+
+static gint64
+get_sweep_interval (ZcioReaper *self)
+{
+  return self->epoll_fd < 0 ? SWEEP_INTERVAL_WITHOUT_EPOLL : SWEEP_INTERVAL;
 }
 
 static void
@@ -225,7 +234,7 @@ sweep_if_due (ZcioReaper *self,
   if (due && sweep (self))
     {
       g_mutex_lock (&self->lock);
-      self->next_sweep = now + SWEEP_INTERVAL;
+      self->next_sweep = now + get_sweep_interval (self);
       g_mutex_unlock (&self->lock);
     }
 }
@@ -282,9 +291,12 @@ reaper_source_dispatch (GSource     *source,
   ZcioWatch *watch;
   gint64 now = g_source_get_time (source);
 
+  /* Each edge is reported once. So all queues are read before anything is called out, since
+   * what is called may run this very main loop until one of the others comes back.
+   */
   for (guint i = 0; i < n_ready; i++)
     {
-      released += zcio_transmitter_reap (ready[i]->transmitter, TRUE);
+      released += zcio_transmitter_collect (ready[i]->transmitter, TRUE);
       zcio_watch_unref (ready[i]);
     }
 
@@ -398,7 +410,7 @@ zcio_watch_expect_locked (ZcioWatch *watch)
   g_mutex_lock (&reaper->lock);
   if (reaper->next_sweep == G_MAXINT64)
     {
-      reaper->next_sweep = g_get_monotonic_time () + SWEEP_INTERVAL;
+      reaper->next_sweep = g_get_monotonic_time () + get_sweep_interval (reaper);
       /* Not where it would put off what is to come before. */
       if (!reaper->dispatching && g_source_get_ready_time (reaper->source) == -1)
         set_ready_time_locked (reaper, reaper->next_sweep);
@@ -413,12 +425,13 @@ zcio_watch_arm_locked (ZcioWatch *watch,
   ZcioReaper *reaper = watch->reaper;
   /* Errors need not be asked for. */
   struct epoll_event event = { .events = EPOLLET };
-  gboolean armed;
+  gboolean armed = TRUE;
 
   g_mutex_lock (&reaper->lock);
   watch->token = reaper->next_token++;
   event.data.u64 = watch->token;
-  armed = epoll_ctl (reaper->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+  if (reaper->epoll_fd >= 0)
+    armed = epoll_ctl (reaper->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
   if (armed)
     g_hash_table_insert (reaper->watches, &watch->token, watch);
   g_mutex_unlock (&reaper->lock);

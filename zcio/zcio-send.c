@@ -91,9 +91,10 @@ get_part (const ZcioSendRequest *request,
   return request->vectors[index].buffer;
 }
 
-/* Takes from the request what one call may ask for. */
+/* Takes from the request what one call may ask for, at most @max_size bytes. */
 static void
 gather (const ZcioSendRequest *request,
+        gsize                  max_size,
         Gathered              *gathered)
 {
   gsize offset = request->offset;
@@ -105,7 +106,7 @@ gather (const ZcioSendRequest *request,
     {
       gsize size;
       const guint8 *data = get_part (request, i, &size);
-      gsize rest = MIN (size - offset, ZCIO_MAX_SEND_SIZE - gathered->size);
+      gsize rest = MIN (size - offset, max_size - gathered->size);
 
       if (rest > 0)
         {
@@ -116,7 +117,7 @@ gather (const ZcioSendRequest *request,
         }
       offset = 0;
 
-      if (gathered->n == ZCIO_MAX_SEND_VECTORS || gathered->size == ZCIO_MAX_SEND_SIZE)
+      if (gathered->n == ZCIO_MAX_SEND_VECTORS || gathered->size == max_size)
         break;
     }
 }
@@ -415,6 +416,16 @@ may_zero_copy_locked (ZcioTransmitter       *self,
   return self->window.base_known || may_send_alone_locked (self, fd);
 }
 
+static gsize
+get_max_size_locked (ZcioTransmitter       *self,
+                     const ZcioSendRequest *request)
+{
+  if (self->max_bytes_in_flight == 0 || !request->zero_copy)
+    return ZCIO_MAX_SEND_SIZE;
+
+  return MIN (self->max_bytes_in_flight, ZCIO_MAX_SEND_SIZE);
+}
+
 /* Sends the next part. Returns what was accepted, or -1. *@asked is what was asked for. */
 static gssize
 send_part_locked (ZcioTransmitter *self,
@@ -427,7 +438,7 @@ send_part_locked (ZcioTransmitter *self,
   How how = HOW_COPY_BY_CHOICE;
   gssize n;
 
-  gather (request, &gathered);
+  gather (request, get_max_size_locked (self, request), &gathered);
   if (gathered.n == 0)
     {
       /* Only empty parts are left. */

@@ -461,8 +461,8 @@ install_settable_properties (void)
    * ZcioSocketStream:max-bytes-in-flight:
    *
    * How many bytes the kernel may be reading from the program's memory: above that
-   * the `…_zerocopy` calls wait, or tell %G_IO_ERROR_WOULD_BLOCK. 0 is no limit. A
-   * write that was begun below the limit may exceed it.
+   * the `…_zerocopy` calls wait, or tell %G_IO_ERROR_WOULD_BLOCK. 0 is no limit. What
+   * is sent below the limit may exceed it, but never reaches twice as much.
    *
    * Since: 1.0
    */

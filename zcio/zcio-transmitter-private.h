@@ -137,12 +137,14 @@ void             zcio_transmitter_get_in_flight    (ZcioTransmitter    *self,
 /* Reads the error queue and releases. Returns the sends that it released. It calls
  * out, so no lock may be held.
  */
-guint            zcio_transmitter_reap             (ZcioTransmitter    *self,
-                                                    gboolean            by_reaper);
+guint            zcio_transmitter_reap             (ZcioTransmitter    *self);
 /* Reads the error queue, but leaves the releasing to somebody else: for places that
  * may not call out, such as the check() of a source.
  */
-void             zcio_transmitter_collect          (ZcioTransmitter    *self);
+guint            zcio_transmitter_collect          (ZcioTransmitter    *self,
+                                                    gboolean            by_reaper);
+/* The socket was seen to be writable. */
+void             zcio_transmitter_set_writable     (ZcioTransmitter    *self);
 /* Resets the connection; what is still in flight then goes to the linger. */
 gboolean         zcio_transmitter_abort            (ZcioTransmitter    *self,
                                                     GError            **error);

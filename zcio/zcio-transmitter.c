@@ -388,24 +388,36 @@ zcio_transmitter_unlock_and_release (ZcioTransmitter *self)
 }
 
 guint
-zcio_transmitter_reap (ZcioTransmitter *self,
-                       gboolean         by_reaper)
+zcio_transmitter_reap (ZcioTransmitter *self)
+{
+  guint sends;
+
+  g_mutex_lock (&self->lock);
+  sends = zcio_transmitter_collect_locked (self);
+  zcio_transmitter_unlock_and_release (self);
+
+  return sends;
+}
+
+guint
+zcio_transmitter_collect (ZcioTransmitter *self,
+                          gboolean         by_reaper)
 {
   guint sends;
 
   g_mutex_lock (&self->lock);
   sends = zcio_transmitter_collect_locked (self);
   self->counters.reaper_dispatches += by_reaper;
-  zcio_transmitter_unlock_and_release (self);
+  g_mutex_unlock (&self->lock);
 
   return sends;
 }
 
 void
-zcio_transmitter_collect (ZcioTransmitter *self)
+zcio_transmitter_set_writable (ZcioTransmitter *self)
 {
   g_mutex_lock (&self->lock);
-  zcio_transmitter_collect_locked (self);
+  self->blocked = FALSE;
   g_mutex_unlock (&self->lock);
 }
 

@@ -196,7 +196,7 @@ check_socket (Wait     *wait,
 static gboolean
 rest_or_give_up (Wait *wait)
 {
-  if (zcio_transmitter_reap (wait->transmitter, FALSE) > 0)
+  if (zcio_transmitter_reap (wait->transmitter) > 0)
     {
       wait->pause = 0;
       return FALSE;
@@ -220,7 +220,7 @@ wait_turn (Wait      *wait,
   short revents = 0;
 
   *result = FALSE;
-  if (zcio_transmitter_reap (wait->transmitter, FALSE) > 0)
+  if (zcio_transmitter_reap (wait->transmitter) > 0)
     {
       wait->pause = 0;
       /* The timeout is for a peer that does nothing at all. */
@@ -274,6 +274,9 @@ zcio_wait (ZcioTransmitter  *transmitter,
     ;
   wait_end (&wait);
 
+  if (result && what == ZCIO_WAIT_WRITABLE)
+    zcio_transmitter_set_writable (transmitter);
+
   return result;
 }
 
@@ -298,7 +301,7 @@ zcio_wait_is_writable (ZcioTransmitter *transmitter,
 
   if (is_window_full (transmitter))
     {
-      zcio_transmitter_collect (transmitter);
+      zcio_transmitter_collect (transmitter, FALSE);
       if (is_window_full (transmitter))
         return FALSE;
     }
@@ -309,7 +312,7 @@ zcio_wait_is_writable (ZcioTransmitter *transmitter,
     return TRUE;
 
   /* An error, or just completions? */
-  zcio_transmitter_collect (transmitter);
+  zcio_transmitter_collect (transmitter, FALSE);
   return syscalls->poll (syscalls, &fd, 1, 0) > 0 && fd.revents != 0;
 }
 
@@ -358,7 +361,7 @@ wait_source_watch (WaitSource *self)
 
   self->watch = zcio_watch_new (self->transmitter, g_source_get_context (&self->base),
                                 ZCIO_REAPER_DEFAULT_PRIORITY, ignore_completions, NULL, NULL);
-  zcio_transmitter_collect (self->transmitter);
+  zcio_transmitter_collect (self->transmitter, FALSE);
 }
 
 static gboolean

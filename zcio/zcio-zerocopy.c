@@ -403,7 +403,7 @@ zcio_socket_stream_reap (ZcioSocketStream *stream)
 {
   g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), 0);
 
-  return zcio_transmitter_reap (zcio_socket_stream_get_transmitter (stream), FALSE);
+  return zcio_transmitter_reap (zcio_socket_stream_get_transmitter (stream));
 }
 
 /**
