@@ -253,6 +253,15 @@ struct _BenchmarkWork
 
 extern const BenchmarkWork benchmark_works[];
 
+/* ---- benchmark-instructions.c ---- */
+
+gboolean benchmark_write_only (const BenchmarkContender *contender,
+                               gsize                     size,
+                               guint                     n,
+                               GError                  **error);
+void benchmark_print_instructions (const BenchmarkContender *contender,
+                                   gsize                     size);
+
 /* ---- benchmark-report.c ---- */
 
 /**

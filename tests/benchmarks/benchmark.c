@@ -23,7 +23,9 @@ static int rounds = 7;
 static double scale = 1;
 static gboolean on_loopback;
 static gboolean list_only;
+static gboolean count_instructions;
 static gboolean idle_stream;
+static int write_only;
 static char **works;
 static char **contenders;
 static char **parameters;
@@ -41,6 +43,8 @@ static const GOptionEntry entries[] = {
   { "plot", 'P', 0, G_OPTION_ARG_FILENAME, &plot_path, "Draw a picture (SVG)", "FILE" },
   { "wire", 0, 0, G_OPTION_ARG_FILENAME, &wire_path, "Where zcio-wire is", "PROGRAM" },
   { "loopback", 0, 0, G_OPTION_ARG_NONE, &on_loopback, "Do without the wire", NULL },
+  { "instructions", 'i', 0, G_OPTION_ARG_NONE, &count_instructions, "Count the instructions of a write (Callgrind), and nothing else", NULL },
+  { "write-only", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &write_only, NULL, NULL },
   { "idle-stream", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &idle_stream, NULL, NULL },
   { "list", 'l', 0, G_OPTION_ARG_NONE, &list_only, "List works and contenders", NULL },
   G_OPTION_ENTRY_NULL
@@ -214,22 +218,50 @@ run_benchmark (const char *command,
   return success;
 }
 
-/* What the work “idle” runs for each contender */
+/* What other works run as a process of its own for each contender */
 static gboolean
-run_idle_stream (GError **error)
+run_one (const BenchmarkContender *contender,
+         GError                  **error)
+{
+  gsize parameter = parameters != NULL ? (gsize) g_ascii_strtoull (parameters[0], NULL, 10) : 1;
+
+  if (idle_stream)
+    return contender->make_stream == NULL || benchmark_measure_idle_stream (contender, (guint) parameter, error);
+
+  return benchmark_write_only (contender, MAX (1, parameter), (guint) write_only, error);
+}
+
+static void
+print_instructions (const BenchmarkContender *contender)
+{
+  static const gsize sizes[] = { 4096, 65536, 1024 * 1024 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    if (is_chosen_parameter (sizes[i]))
+      benchmark_print_instructions (contender, sizes[i]);
+}
+
+static gboolean
+run_for_each_contender (GError **error)
 {
   g_autoptr (GPtrArray) all = benchmark_list_contenders ();
-  gboolean success = FALSE;
+  gboolean success = TRUE;
 
   if (!benchmark_start_loopback (error))
     return FALSE;
 
-  for (guint i = 0; i < all->len; i++)
+  if (count_instructions)
+    g_print ("Instructions of one write in user space, on the %s\n", benchmark_place_to_string (BENCHMARK_PLACE_WIRE));
+  for (guint i = 0; success && i < all->len; i++)
     {
       const BenchmarkContender *contender = all->pdata[i];
 
-      if (is_chosen (contenders, contender->name) && contender->make_stream != NULL)
-        success = benchmark_measure_idle_stream (contender, (guint) atoi (parameters[0]), error);
+      if (!is_chosen (contenders, contender->name))
+        continue;
+      if (count_instructions)
+        print_instructions (contender);
+      else
+        success = run_one (contender, error);
     }
   benchmark_stop_loopback ();
 
@@ -341,7 +373,7 @@ main (int    argc,
   else if (!benchmark_have_wire ())
     move_to_wire (original_argv);
 
-  if (!(idle_stream ? run_idle_stream (&error) : run_benchmark (command, &error)))
+  if (!(count_instructions || idle_stream || write_only > 0 ? run_for_each_contender (&error) : run_benchmark (command, &error)))
     {
       benchmark_stop_loopback ();
       g_printerr ("zcio-benchmark: %s\n", error->message);
