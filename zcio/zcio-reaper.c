@@ -203,7 +203,7 @@ sweep (ZcioReaper *self)
       g_mutex_lock (&transmitter->lock);
       any |= transmitter->window.sends_in_flight > 0;
       look = transmitter->window.sends_in_flight > 0 &&
-             (self->epoll_fd < 0 || zcio_transmitter_get_fd_locked (transmitter) < 0);
+             (zcio_transmitter_has_lost_fd_locked (transmitter) || self->epoll_fd < 0);
       g_mutex_unlock (&transmitter->lock);
 
       if (look)

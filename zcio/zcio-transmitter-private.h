@@ -36,6 +36,8 @@ typedef struct _ZcioWatch ZcioWatch;
  * @lock: protects all below it. It is never held while calling out
  * @socket: not owned; cleared when it is disposed of
  * @linger_fd: a duplicate by which the linger reaches the error queue, else -1
+ * @fd_gone: the descriptor of @socket is not to be used any more: it is about to be closed,
+ *   or somebody has closed it behind its back
  * @n_streams: streams that use it
  * @prepared: whether SO_ZEROCOPY has been tried; only if it was set is the error
  *   queue read: on a UNIX socket the same call would eat data
@@ -61,6 +63,7 @@ struct _ZcioTransmitter
 
   GSocket *socket;
   int linger_fd;
+  gboolean fd_gone;
   guint n_streams;
   gboolean prepared;
   gboolean supported;
@@ -85,8 +88,11 @@ struct _ZcioTransmitter
   guint64 plain_sends;
   guint64 plain_bytes;
 
-  /* Atomic: a source has met the socket's timeout, and the next write is to tell. */
+  /* Atomic: a source has met the socket's timeout, and the next write is to tell; or the
+   * next read.
+   */
   int timed_out;
+  int read_timed_out;
 };
 
 ZcioTransmitter *zcio_transmitter_get              (GSocket            *socket);
@@ -145,6 +151,16 @@ guint            zcio_transmitter_collect          (ZcioTransmitter    *self,
                                                     gboolean            by_reaper);
 /* The socket was seen to be writable. */
 void             zcio_transmitter_set_writable     (ZcioTransmitter    *self);
+/* The same where the descriptor reports an error and nothing else: with nothing in flight,
+ * too, since any record makes every poll return. Returns whether there was one.
+ */
+gboolean         zcio_transmitter_clear_error_queue (ZcioTransmitter   *self);
+/* The socket is about to be closed: what is in flight goes to the linger, which shuts the
+ * connection down.
+ */
+void             zcio_transmitter_close            (ZcioTransmitter    *self);
+/* For the reaper: whether somebody has closed the descriptor behind the socket's back. */
+gboolean         zcio_transmitter_has_lost_fd_locked (ZcioTransmitter  *self);
 /* Resets the connection; what is still in flight then goes to the linger. */
 gboolean         zcio_transmitter_abort            (ZcioTransmitter    *self,
                                                     GError            **error);

@@ -138,7 +138,7 @@ zcio_transmitter_get (GSocket *socket)
 int
 zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
 {
-  if (self->socket != NULL && !g_socket_is_closed (self->socket))
+  if (self->socket != NULL && !self->fd_gone && !g_socket_is_closed (self->socket))
     return g_socket_get_fd (self->socket);
 
   return self->linger_fd;
@@ -264,15 +264,10 @@ apply_locked (ZcioTransmitter        *self,
     }
 }
 
-/*
- * zcio_transmitter_collect_locked:
- *
- * Reads the error queue. What it releases is put on @collected.
- *
- * Returns: how many sends came back
- */
-guint
-zcio_transmitter_collect_locked (ZcioTransmitter *self)
+/* What it releases is put on @collected. Returns how many sends came back. */
+static guint
+read_error_queue_locked (ZcioTransmitter *self,
+                         int              fd)
 {
   ZcioNotification notifications[MAX_NOTIFICATIONS_AT_ONCE];
   ZcioReleased before = self->collected;
@@ -280,19 +275,6 @@ zcio_transmitter_collect_locked (ZcioTransmitter *self)
   guint sends;
   guint64 bytes;
   guint copied;
-  int fd;
-
-  self->sends_since_reap = 0;
-  self->bytes_since_reap = 0;
-  if (!self->supported || self->window.sends_in_flight == 0)
-    return 0;
-
-  fd = zcio_transmitter_get_fd_locked (self);
-  if (fd < 0)
-    {
-      keep_orphans_locked (self);
-      return 0;
-    }
 
   for (guint i = 0; i < MAX_READS_IN_ONE_GO && !empty; i++)
     {
@@ -318,6 +300,33 @@ zcio_transmitter_collect_locked (ZcioTransmitter *self)
     tell_released_locked (self, sends, bytes, copied > 0);
 
   return sends;
+}
+
+/*
+ * zcio_transmitter_collect_locked:
+ *
+ * Reads the error queue. What it releases is put on @collected.
+ *
+ * Returns: how many sends came back
+ */
+guint
+zcio_transmitter_collect_locked (ZcioTransmitter *self)
+{
+  int fd;
+
+  self->sends_since_reap = 0;
+  self->bytes_since_reap = 0;
+  if (!self->supported || self->window.sends_in_flight == 0)
+    return 0;
+
+  fd = zcio_transmitter_get_fd_locked (self);
+  if (fd < 0)
+    {
+      keep_orphans_locked (self);
+      return 0;
+    }
+
+  return read_error_queue_locked (self, fd);
 }
 
 /* It may read files, so it is not called with the lock held. */
@@ -421,6 +430,66 @@ zcio_transmitter_set_writable (ZcioTransmitter *self)
   g_mutex_unlock (&self->lock);
 }
 
+gboolean
+zcio_transmitter_clear_error_queue (ZcioTransmitter *self)
+{
+  guint64 before;
+  guint64 after;
+  int fd;
+
+  g_mutex_lock (&self->lock);
+  zcio_transmitter_prepare_locked (self);
+  fd = zcio_transmitter_get_fd_locked (self);
+  before = self->counters.notifications + self->counters.foreign_records;
+  if (self->supported && fd >= 0)
+    read_error_queue_locked (self, fd);
+  after = self->counters.notifications + self->counters.foreign_records;
+  g_mutex_unlock (&self->lock);
+
+  return after > before;
+}
+
+/* The duplicate cannot be had where somebody has closed the descriptor. */
+static void
+start_linger_locked (ZcioTransmitter *self)
+{
+  if (self->window.sends_in_flight == 0 || self->linger != NULL)
+    return;
+
+  self->linger_fd = fcntl (zcio_transmitter_get_fd_locked (self), F_DUPFD_CLOEXEC, 3);
+  if (self->linger_fd >= 0)
+    self->linger = zcio_linger_start (self, self->linger_fd, self->linger_timeout);
+  else
+    keep_orphans_locked (self);
+}
+
+void
+zcio_transmitter_close (ZcioTransmitter *self)
+{
+  g_mutex_lock (&self->lock);
+  zcio_transmitter_collect_locked (self);
+  start_linger_locked (self);
+  if (self->linger != NULL)
+    zcio_linger_shut_down (self->linger);
+  /* While GSocket closes it, its number may already be another's. */
+  self->fd_gone = TRUE;
+  zcio_transmitter_unlock_and_release (self);
+}
+
+gboolean
+zcio_transmitter_has_lost_fd_locked (ZcioTransmitter *self)
+{
+  int fd = zcio_transmitter_get_fd_locked (self);
+
+  if (fd >= 0 && fcntl (fd, F_GETFD) < 0 && errno == EBADF)
+    {
+      self->fd_gone = TRUE;
+      fd = self->linger_fd;
+    }
+
+  return fd < 0;
+}
+
 void
 zcio_transmitter_attach (ZcioTransmitter *self)
 {
@@ -440,13 +509,7 @@ zcio_transmitter_detach (ZcioTransmitter *self)
   if (--self->n_streams == 0)
     {
       zcio_transmitter_collect_locked (self);
-      if (self->window.sends_in_flight > 0 && self->linger == NULL)
-        {
-          int fd = zcio_transmitter_get_fd_locked (self);
-
-          self->linger_fd = fcntl (fd, F_DUPFD_CLOEXEC, 3);
-          self->linger = zcio_linger_start (self, self->linger_fd, self->linger_timeout);
-        }
+      start_linger_locked (self);
     }
   zcio_transmitter_unlock_and_release (self);
 }

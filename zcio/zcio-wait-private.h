@@ -1,4 +1,4 @@
-/* zcio-wait-private.h - waiting for a socket to be writable, or for completions
+/* zcio-wait-private.h - waiting for a socket, or for completions
  *
  * This file is part of zcio
  *
@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 typedef enum
 {
   ZCIO_WAIT_WRITABLE,   /* the socket takes data, or has an error to tell */
+  ZCIO_WAIT_READABLE,   /* the socket has data, or its end, or an error to tell */
   ZCIO_WAIT_IN_FLIGHT   /* at most so many bytes are in flight */
 } ZcioWaitFor;
 
@@ -25,6 +26,8 @@ typedef gboolean (*ZcioWaitSourceFunc) (gboolean timed_out,
                                         gpointer user_data);
 
 gboolean zcio_wait_is_writable (ZcioTransmitter  *transmitter,
+                                GSocket          *socket);
+gboolean zcio_wait_is_readable (ZcioTransmitter  *transmitter,
                                 GSocket          *socket);
 
 /* Blocks. Honours the timeout of the socket. */

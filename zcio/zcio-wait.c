@@ -1,4 +1,4 @@
-/* zcio-wait.c - waiting for a socket to be writable, or for completions
+/* zcio-wait.c - waiting for a socket, or for completions
  *
  * This file is part of zcio
  *
@@ -22,6 +22,31 @@
  */
 #define MIN_PAUSE 1
 #define MAX_PAUSE 128
+
+static short
+get_events (ZcioWaitFor what)
+{
+  switch (what)
+    {
+    case ZCIO_WAIT_WRITABLE:
+      return POLLOUT;
+
+    case ZCIO_WAIT_READABLE:
+      return POLLIN;
+
+    case ZCIO_WAIT_IN_FLIGHT:
+    default:
+      return 0;
+    }
+}
+
+/* Whether an operation would not be told to wait: it may have an error to tell. */
+static gboolean
+is_ready (short       revents,
+          ZcioWaitFor what)
+{
+  return (revents & (get_events (what) | POLLHUP | POLLNVAL)) != 0;
+}
 
 /* Blocking */
 
@@ -147,7 +172,7 @@ poll_once (Wait     *wait,
     return FALSE;
 
   fds[0].fd = wait->resting ? -1 : g_socket_get_fd (wait->socket);
-  fds[0].events = wait->what == ZCIO_WAIT_WRITABLE ? POLLOUT : 0;
+  fds[0].events = get_events (wait->what);
   fds[0].revents = 0;
   if (wait->has_cancel_fd)
     fds[n_fds++] = (struct pollfd) { .fd = wait->cancel_fd.fd, .events = POLLIN };
@@ -190,19 +215,35 @@ check_socket (Wait     *wait,
   return !g_cancellable_set_error_if_cancelled (wait->cancellable, error);
 }
 
-/* The descriptor reports something other than what is waited for. Returns whether to let
- * the next operation find out what it is.
+static short
+look (ZcioTransmitter *transmitter,
+      GSocket         *socket,
+      short            events)
+{
+  struct pollfd fd = { .fd = g_socket_get_fd (socket), .events = events };
+
+  return transmitter->syscalls->poll (transmitter->syscalls, &fd, 1, 0) > 0 ? fd.revents : 0;
+}
+
+/* The descriptor reports something other than what is waited for: most likely completions,
+ * which another thread may have read first. Otherwise it is an error of the socket, which the
+ * next operation will be told.
+ *
+ * Returns: whether to let the next operation find out what it is
  */
 static gboolean
 rest_or_give_up (Wait *wait)
 {
-  if (zcio_transmitter_reap (wait->transmitter) > 0)
+  if (zcio_transmitter_reap (wait->transmitter) > 0 ||
+      zcio_transmitter_clear_error_queue (wait->transmitter) ||
+      look (wait->transmitter, wait->socket, 0) == 0)
     {
       wait->pause = 0;
       return FALSE;
     }
 
-  if (wait->what == ZCIO_WAIT_WRITABLE && wait->pause == MAX_PAUSE)
+  if (wait->what == ZCIO_WAIT_READABLE ||
+      (wait->what == ZCIO_WAIT_WRITABLE && wait->pause == MAX_PAUSE))
     return TRUE;
 
   wait->pause = CLAMP (wait->pause * 2, MIN_PAUSE, MAX_PAUSE);
@@ -223,8 +264,9 @@ wait_turn (Wait      *wait,
   if (zcio_transmitter_reap (wait->transmitter) > 0)
     {
       wait->pause = 0;
-      /* The timeout is for a peer that does nothing at all. */
-      wait_set_deadline (wait);
+      /* The timeout is for a peer that takes nothing at all; but a reader waits for data. */
+      if (wait->what != ZCIO_WAIT_READABLE)
+        wait_set_deadline (wait);
     }
 
   if (wait->what == ZCIO_WAIT_IN_FLIGHT &&
@@ -241,7 +283,14 @@ wait_turn (Wait      *wait,
   if (was_resting || revents == 0)
     return FALSE;
 
-  *result = (wait->what == ZCIO_WAIT_WRITABLE && (revents & (POLLOUT | POLLHUP | POLLNVAL)) != 0) ||
+  if (wait->what == ZCIO_WAIT_IN_FLIGHT && (revents & POLLNVAL) != 0)
+    {
+      /* Somebody has closed the descriptor: nothing will ever come in. */
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (SOCKET_CLOSED));
+      return TRUE;
+    }
+
+  *result = (wait->what != ZCIO_WAIT_IN_FLIGHT && is_ready (revents, wait->what)) ||
             rest_or_give_up (wait);
   return *result;
 }
@@ -288,32 +337,46 @@ is_window_full (ZcioTransmitter *transmitter)
   return max_bytes > 0 && !is_in_flight_at_most (transmitter, max_bytes - 1);
 }
 
+static gboolean
+is_ready_now (ZcioTransmitter *transmitter,
+              GSocket         *socket,
+              ZcioWaitFor      what)
+{
+  short revents;
+
+  if (g_socket_get_fd (socket) < 0)
+    return TRUE;
+
+  revents = look (transmitter, socket, get_events (what));
+  if (revents == 0 || is_ready (revents, what))
+    return revents != 0;
+
+  /* An error, or just completions? */
+  zcio_transmitter_clear_error_queue (transmitter);
+  return look (transmitter, socket, get_events (what)) != 0;
+}
+
 /* A plain look. TRUE also where the next write has an error to tell. */
 gboolean
 zcio_wait_is_writable (ZcioTransmitter *transmitter,
                        GSocket         *socket)
 {
-  struct pollfd fd = { .fd = g_socket_get_fd (socket), .events = POLLOUT };
-  ZcioSyscalls *syscalls = transmitter->syscalls;
-
-  if (fd.fd < 0)
-    return TRUE;
-
-  if (is_window_full (transmitter))
+  if (g_socket_get_fd (socket) >= 0 && is_window_full (transmitter))
     {
       zcio_transmitter_collect (transmitter, FALSE);
       if (is_window_full (transmitter))
         return FALSE;
     }
 
-  if (syscalls->poll (syscalls, &fd, 1, 0) <= 0)
-    return FALSE;
-  if ((fd.revents & (POLLOUT | POLLHUP | POLLNVAL)) != 0)
-    return TRUE;
+  return is_ready_now (transmitter, socket, ZCIO_WAIT_WRITABLE);
+}
 
-  /* An error, or just completions? */
-  zcio_transmitter_collect (transmitter, FALSE);
-  return syscalls->poll (syscalls, &fd, 1, 0) > 0 && fd.revents != 0;
+/* The same for reads. */
+gboolean
+zcio_wait_is_readable (ZcioTransmitter *transmitter,
+                       GSocket         *socket)
+{
+  return is_ready_now (transmitter, socket, ZCIO_WAIT_READABLE);
 }
 
 /* The source */
@@ -349,6 +412,8 @@ wait_source_holds (WaitSource *self)
 
   if (self->what == ZCIO_WAIT_WRITABLE)
     return zcio_wait_is_writable (self->transmitter, self->socket);
+  if (self->what == ZCIO_WAIT_READABLE)
+    return zcio_wait_is_readable (self->transmitter, self->socket);
 
   return is_in_flight_at_most (self->transmitter, self->max_bytes_in_flight);
 }
@@ -388,7 +453,7 @@ wait_source_prepare (GSource *source,
     }
 
   /* While too much is in flight the socket is not even looked at: it is writable. */
-  is_full = is_window_full (self->transmitter);
+  is_full = self->what == ZCIO_WAIT_WRITABLE && is_window_full (self->transmitter);
   if (is_full)
     wait_source_watch (self);
   if (is_full && self->polled)
@@ -405,16 +470,16 @@ wait_source_check (GSource *source)
 {
   WaitSource *self = (WaitSource *) source;
 
-  if (self->what != ZCIO_WAIT_WRITABLE)
+  if (self->what == ZCIO_WAIT_IN_FLIGHT)
     return wait_source_holds (self);
 
   if (!self->polled || self->fd.revents == 0)
     return FALSE;
-  if ((self->fd.revents & (G_IO_OUT | G_IO_HUP | G_IO_NVAL)) != 0)
+  if (is_ready (self->fd.revents, self->what))
     return TRUE;
 
   /* G_IO_ERR alone: most likely completions, which are not what this source waits for. */
-  return zcio_wait_is_writable (self->transmitter, self->socket);
+  return wait_source_holds (self);
 }
 
 static gboolean
@@ -444,8 +509,8 @@ wait_source_finalize (GSource *source)
   g_object_unref (self->socket);
 }
 
-/* As a child of a pollable source it has a dummy closure; then the next write tells of a
- * timeout, as with GSocket's own source.
+/* As a child of a pollable source it has a dummy closure; then the next write, or read, tells
+ * of a timeout, as with GSocket's own source.
  */
 static gboolean
 wait_source_closure_callback (gboolean timed_out,
@@ -455,7 +520,9 @@ wait_source_closure_callback (gboolean timed_out,
   GClosure *closure = user_data;
   g_auto (GValue) result = G_VALUE_INIT;
 
-  if (timed_out)
+  if (timed_out && self->what == ZCIO_WAIT_READABLE)
+    g_atomic_int_set (&self->transmitter->read_timed_out, TRUE);
+  else if (timed_out)
     g_atomic_int_set (&self->transmitter->timed_out, TRUE);
 
   g_value_init (&result, G_TYPE_BOOLEAN);
@@ -499,7 +566,7 @@ zcio_wait_source_new (ZcioTransmitter *transmitter,
    * every event, whatever check() says; and completions are events.
    */
   self->fd.fd = g_socket_get_fd (socket);
-  self->fd.events = G_IO_OUT;
+  self->fd.events = get_events (what);
 
   if (cancellable != NULL)
     {
