@@ -1,0 +1,191 @@
+/* test-faults-veth.c - a wire on which the kernel does not copy, and a tap on it
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "fault-network.h"
+
+#include <unistd.h>
+
+#define SIZE (64 * 1024)
+
+/* What was written in between, by what became of it. */
+static ZcioStatistics *
+write_some (ZcioFaultTransfer *transfer,
+            guint              n)
+{
+  for (guint i = 0; i < n; i++)
+    {
+      zcio_fault_transfer_write (transfer, SIZE);
+      /* One at a time: a notification for several sends has the flag of the first. */
+      zcio_fault_transfer_drain (transfer);
+    }
+
+  return zcio_socket_stream_get_statistics (transfer->stream);
+}
+
+static void
+test_not_copied (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  g_autoptr (ZcioStatistics) statistics = NULL;
+
+  g_test_summary ("Where the kernel does not copy, AUTO stays active and all bytes count as "
+                  "zero-copied");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  zcio_fault_transfer_begin (&transfer, network, GPOINTER_TO_INT (data),
+                             ZCIO_ZERO_COPY_MODE_AUTO, ZCIO_TEST_READER_DEFAULT);
+  statistics = write_some (&transfer, 100);
+
+  g_assert_cmpuint (statistics->sends_zero_copied, ==, 100);
+  g_assert_cmpuint (statistics->bytes_zero_copied, ==, transfer.position);
+  g_assert_cmpuint (statistics->bytes_copied_by_kernel, ==, 0);
+  g_assert_cmpint (zcio_socket_stream_get_zero_copy_state (transfer.stream), ==,
+                   ZCIO_ZERO_COPY_STATE_ACTIVE);
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
+static void
+test_copied (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  g_autoptr (ZcioStatistics) statistics = NULL;
+
+  g_test_summary ("Where the kernel copies for a peer that looks remote, AUTO learns it and "
+                  "stops paying for zero-copy");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_NOTHING))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_transfer_begin (&transfer, network, GPOINTER_TO_INT (data),
+                             ZCIO_ZERO_COPY_MODE_AUTO, ZCIO_TEST_READER_DEFAULT);
+  statistics = write_some (&transfer, 100);
+
+  g_assert_cmpuint (statistics->bytes_zero_copied, ==, 0);
+  g_assert_cmpuint (statistics->bytes_copied_by_kernel, >, 0);
+  g_assert_cmpuint (statistics->bytes_copied_by_choice, >, 0);
+  g_assert_cmpint (zcio_socket_stream_get_zero_copy_state (transfer.stream), ==,
+                   ZCIO_ZERO_COPY_STATE_SUSPENDED);
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
+static void
+write_until_state (ZcioFaultTransfer *transfer,
+                   ZcioZeroCopyState  state)
+{
+  gint64 deadline = zcio_test_get_deadline ();
+
+  while (zcio_socket_stream_get_zero_copy_state (transfer->stream) != state)
+    {
+      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+      zcio_fault_transfer_write (transfer, SIZE);
+      zcio_fault_transfer_drain (transfer);
+    }
+}
+
+static void
+test_tap (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  g_autoptr (ZcioStatistics) before = NULL;
+  g_autoptr (ZcioStatistics) after = NULL;
+  int tap;
+
+  g_test_summary ("A packet socket that is attached for a while makes the kernel copy: AUTO "
+                  "leaves active, and regains it by itself");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  zcio_fault_transfer_begin (&transfer, network, GPOINTER_TO_INT (data),
+                             ZCIO_ZERO_COPY_MODE_AUTO, ZCIO_TEST_READER_DEFAULT);
+  before = write_some (&transfer, 40);
+  g_assert_cmpuint (before->bytes_zero_copied, ==, transfer.position);
+
+  tap = zcio_fault_open_tap (network, ZCIO_FAULT_SENDER);
+  write_until_state (&transfer, ZCIO_ZERO_COPY_STATE_SUSPENDED);
+  close (tap);
+  write_until_state (&transfer, ZCIO_ZERO_COPY_STATE_ACTIVE);
+
+  g_clear_pointer (&before, zcio_statistics_free);
+  before = zcio_socket_stream_get_statistics (transfer.stream);
+  g_assert_cmpuint (before->sends_copied_by_kernel, >, 0);
+  g_assert_cmpuint (before->sends_copied_by_choice, >, 0);
+  after = write_some (&transfer, 40);
+  g_assert_cmpuint (after->sends_zero_copied, ==, before->sends_zero_copied + 40);
+  g_assert_cmpuint (after->sends_copied_by_kernel, ==, before->sends_copied_by_kernel);
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
+static void
+test_tap_in_flight (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+
+  g_test_summary ("Taps that come and go while sends are in flight change no byte");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  zcio_fault_transfer_begin (&transfer, network, GPOINTER_TO_INT (data),
+                             ZCIO_ZERO_COPY_MODE_ALWAYS, ZCIO_TEST_READER_DEFAULT);
+  for (guint i = 0; i < 20; i++)
+    {
+      int tap = zcio_fault_open_tap (network, i % 2 == 0 ? ZCIO_FAULT_SENDER : ZCIO_FAULT_RECEIVER);
+
+      for (guint j = 0; j < 4; j++)
+        zcio_fault_transfer_write (&transfer, SIZE + j * 1000);
+      close (tap);
+      for (guint j = 0; j < 4; j++)
+        zcio_fault_transfer_write (&transfer, SIZE - j * 1000);
+    }
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  const gpointer ipv4 = GINT_TO_POINTER (ZCIO_TEST_FAMILY_IPV4);
+  const gpointer ipv6 = GINT_TO_POINTER (ZCIO_TEST_FAMILY_IPV6);
+
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_data_func ("/faults/veth/not-copied/ipv4", ipv4, test_not_copied);
+  g_test_add_data_func ("/faults/veth/not-copied/ipv6", ipv6, test_not_copied);
+  g_test_add_data_func ("/faults/veth/copied/ipv4", ipv4, test_copied);
+  g_test_add_data_func ("/faults/veth/copied/ipv6", ipv6, test_copied);
+  g_test_add_data_func ("/faults/tap/leaves-and-regains-active/ipv4", ipv4, test_tap);
+  g_test_add_data_func ("/faults/tap/leaves-and-regains-active/ipv6", ipv6, test_tap);
+  g_test_add_data_func ("/faults/tap/in-flight/ipv4", ipv4, test_tap_in_flight);
+  g_test_add_data_func ("/faults/tap/in-flight/ipv6", ipv6, test_tap_in_flight);
+
+  return g_test_run ();
+}
