@@ -14,9 +14,9 @@
 
 #define BUFFER_SIZE (256 * 1024)
 
-static void
-end_init (ConnectionEnd *end,
-          GSocket       *socket)
+void
+connection_end_init (ConnectionEnd *end,
+                     GSocket       *socket)
 {
   end->socket = socket;
   end->connection = G_IO_STREAM (zcio_tcp_connection_new (socket));
@@ -38,8 +38,8 @@ connection_fixture_set_up (ConnectionFixture *fixture,
     return FALSE;
 
   fixture->released = 0;
-  end_init (&fixture->near, near_socket);
-  end_init (&fixture->far, far_socket);
+  connection_end_init (&fixture->near, near_socket);
+  connection_end_init (&fixture->far, far_socket);
 
   return TRUE;
 }

@@ -30,6 +30,9 @@ typedef struct
   gint released;
 } ConnectionFixture;
 
+/* An end of @socket, which it owns. */
+void     connection_end_init          (ConnectionEnd     *end,
+                                       GSocket           *socket);
 /* Both ends send everything by zero-copy that may go so. FALSE if the test was skipped. */
 gboolean connection_fixture_set_up    (ConnectionFixture *fixture,
                                        ZcioTestFamily     family,
