@@ -16,6 +16,7 @@
 #include "zcio-enum-types.h"
 #include "zcio-operation-private.h"
 #include "zcio-reaper-private.h"
+#include "zcio-splice-private.h"
 #include "zcio-stream-write-private.h"
 
 /**
@@ -571,6 +572,9 @@ zcio_socket_stream_class_init (ZcioSocketStreamClass *klass)
   object_class->set_property = zcio_socket_stream_set_property;
 
   zcio_stream_write_init_class (stream_class);
+  stream_class->splice = zcio_splice;
+  stream_class->splice_async = zcio_splice_async;
+  stream_class->splice_finish = zcio_splice_finish;
   stream_class->flush = zcio_socket_stream_flush;
   stream_class->flush_async = zcio_socket_stream_flush_async;
   stream_class->flush_finish = zcio_socket_stream_flush_finish;

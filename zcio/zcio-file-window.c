@@ -1,0 +1,126 @@
+/* zcio-file-window.c - a piece of a file, mapped to be read by the kernel alone
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-file-window-private.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "zcio-syscalls-private.h"
+
+/*
+ * ZcioFileWindow:
+ * @start: where it begins in the file
+ * @populated: how much of it, from the beginning of the last populating on, was read from
+ *   the disk; what is before was sent already
+ */
+struct _ZcioFileWindow
+{
+  gatomicrefcount ref_count;
+  guint8 *data;
+  gsize size;
+  goffset start;
+  gsize populated;
+};
+
+/*
+ * Windows lie at multiples of their size, so that a file's huge pages can be mapped as such.
+ */
+ZcioFileWindow *
+zcio_file_window_new (int      fd,
+                      goffset  position,
+                      goffset  end,
+                      guint64 *system_calls)
+{
+  goffset page_size = sysconf (_SC_PAGESIZE);
+  goffset start = position / page_size * page_size;
+  goffset limit = (position / (goffset) ZCIO_FILE_WINDOW_SIZE + 1) * (goffset) ZCIO_FILE_WINDOW_SIZE;
+  ZcioFileWindow *self;
+  gpointer data;
+  gsize size;
+
+  g_assert (position >= 0 && position < end);
+
+  size = MIN (limit, end) - start;
+  data = mmap (NULL, size, PROT_READ, MAP_SHARED, fd, start);
+  (*system_calls)++;
+  if (data == MAP_FAILED)
+    return NULL;
+
+  /* It will have to be unmapped, too. */
+  (*system_calls)++;
+
+  self = g_new0 (ZcioFileWindow, 1);
+  g_atomic_ref_count_init (&self->ref_count);
+  self->data = data;
+  self->size = size;
+  self->start = start;
+
+  return self;
+}
+
+ZcioFileWindow *
+zcio_file_window_ref (ZcioFileWindow *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+zcio_file_window_unref (ZcioFileWindow *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  munmap (self->data, self->size);
+  g_free (self);
+}
+
+gconstpointer
+zcio_file_window_get (ZcioFileWindow *self,
+                      goffset         position,
+                      gsize          *size)
+{
+  *size = 0;
+  if (position < self->start || position - self->start >= (goffset) self->size)
+    return NULL;
+
+  *size = self->size - (gsize) (position - self->start);
+  return self->data + (position - self->start);
+}
+
+gboolean
+zcio_file_window_populate (ZcioFileWindow *self,
+                           goffset         position,
+                           gsize           size,
+                           guint64        *system_calls)
+{
+  gsize page_mask = sysconf (_SC_PAGESIZE) - 1;
+  gsize first = (gsize) (position - self->start);
+  gsize last = MIN (first + size, self->size);
+  int result;
+
+  if (last <= self->populated)
+    return TRUE;
+
+  first = MAX (first, self->populated) & ~page_mask;
+  do
+    {
+      result = zcio_syscalls_populate (self->data + first, last - first);
+      (*system_calls)++;
+    }
+  while (result != 0 && (errno == EAGAIN || errno == EINTR));
+
+  if (result == 0)
+    self->populated = last;
+
+  return result == 0;
+}
