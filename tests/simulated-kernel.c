@@ -117,6 +117,9 @@ simulated_kernel_begin_call (SimulatedKernel *kernel,
   if (++kernel->priv->idle_calls > MAX_IDLE_CALLS)
     simulated_kernel_fail (kernel, "%u calls without any progress", MAX_IDLE_CALLS);
 
+  if (kernel->hook != NULL)
+    kernel->hook (kernel, call, kernel->hook_data);
+
   if (kernel->n_calls == kernel->fail_call)
     {
       kernel->failed_call = call;

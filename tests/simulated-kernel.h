@@ -73,6 +73,10 @@ typedef struct
 typedef struct _SimulatedKernel SimulatedKernel;
 typedef struct _SimulatedKernelPrivate SimulatedKernelPrivate;
 
+typedef void (*SimulatedHook) (SimulatedKernel *kernel,
+                               SimulatedCall    call,
+                               gpointer         data);
+
 struct _SimulatedKernel
 {
   ZcioSyscalls syscalls;
@@ -99,6 +103,8 @@ struct _SimulatedKernel
   gboolean threads;                /* FALSE: whether other threads may end a wait */
   guint64 fail_call;               /* 0: the call with this number fails */
   int fail_errno;                  /* with this error */
+  SimulatedHook hook;              /* NULL: each call, once it is counted, calls this first */
+  gpointer hook_data;
   SimulatedOdds odds;              /* all 0 */
 
   /* What the test reads. */

@@ -348,10 +348,10 @@ simulated_send_message (ZcioSyscalls *self,
   gsize size = get_request_size (message);
   gssize result;
 
-  if (!simulated_kernel_begin_call (kernel, call))
-    return simulated_kernel_end_call (kernel, what, size, message->msg_iovlen, -1, errno);
-
-  result = send_message (kernel, call, message, size);
+  if (simulated_kernel_begin_call (kernel, call))
+    result = send_message (kernel, call, message, size);
+  else
+    result = -errno;
   if (result == -EAGAIN)
     {
       kernel->priv->blocked = TRUE;
