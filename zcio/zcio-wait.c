@@ -389,8 +389,10 @@ typedef struct
   ZcioWaitFor what;
   guint64 max_bytes_in_flight;
   gint64 deadline;
+  guint64 released;
   GPollFD fd;
   gboolean polled;
+  gboolean told_closed;
   ZcioWatch *watch;
 } WaitSource;
 
@@ -429,6 +431,30 @@ wait_source_watch (WaitSource *self)
   zcio_transmitter_collect (self->transmitter, FALSE);
 }
 
+static void
+wait_source_set_deadline (WaitSource *self)
+{
+  guint timeout = g_socket_get_timeout (self->socket);
+
+  self->deadline = timeout != 0 ? g_get_monotonic_time () + timeout * G_TIME_SPAN_SECOND : -1;
+  g_source_set_ready_time (&self->base, self->deadline);
+}
+
+/* The timeout is for a peer that takes nothing at all. */
+static void
+wait_source_note_progress (WaitSource *self)
+{
+  guint64 released;
+
+  g_mutex_lock (&self->transmitter->lock);
+  released = self->transmitter->window.next - self->transmitter->window.sends_in_flight;
+  g_mutex_unlock (&self->transmitter->lock);
+
+  if (released != self->released && self->deadline >= 0)
+    wait_source_set_deadline (self);
+  self->released = released;
+}
+
 static gboolean
 wait_source_prepare (GSource *source,
                      int     *timeout)
@@ -443,19 +469,23 @@ wait_source_prepare (GSource *source,
       if (self->polled)
         g_source_remove_poll (source, &self->fd);
       self->polled = FALSE;
-      return TRUE;
+      return !self->told_closed;
     }
 
   if (self->what == ZCIO_WAIT_IN_FLIGHT)
     {
       wait_source_watch (self);
+      wait_source_note_progress (self);
       return wait_source_holds (self);
     }
 
   /* While too much is in flight the socket is not even looked at: it is writable. */
   is_full = self->what == ZCIO_WAIT_WRITABLE && is_window_full (self->transmitter);
   if (is_full)
-    wait_source_watch (self);
+    {
+      wait_source_watch (self);
+      wait_source_note_progress (self);
+    }
   if (is_full && self->polled)
     g_source_remove_poll (source, &self->fd);
   else if (!is_full && !self->polled)
@@ -470,6 +500,8 @@ wait_source_check (GSource *source)
 {
   WaitSource *self = (WaitSource *) source;
 
+  if (self->told_closed)
+    return FALSE;
   if (self->what == ZCIO_WAIT_IN_FLIGHT)
     return wait_source_holds (self);
 
@@ -489,14 +521,21 @@ wait_source_dispatch (GSource     *source,
 {
   WaitSource *self = (WaitSource *) source;
   gboolean timed_out = FALSE;
+  gboolean again;
 
+  self->told_closed = g_socket_is_closed (self->socket);
   if (self->deadline >= 0 && g_source_get_time (source) >= self->deadline)
-    {
-      timed_out = !wait_source_holds (self);
-      g_source_set_ready_time (source, -1);
-    }
+    timed_out = !wait_source_holds (self);
 
-  return ((ZcioWaitSourceFunc) (GCallback) callback) (timed_out, user_data);
+  again = ((ZcioWaitSourceFunc) (GCallback) callback) (timed_out, user_data);
+
+  /* As with GSocket's own source, the time begins anew, and a closed socket is told of once. */
+  if (again && !self->told_closed)
+    wait_source_set_deadline (self);
+  else
+    g_source_set_ready_time (source, -1);
+
+  return again;
 }
 
 static void
@@ -547,20 +586,13 @@ zcio_wait_source_new (ZcioTransmitter *transmitter,
 {
   GSource *source = g_source_new (&wait_source_funcs, sizeof (WaitSource));
   WaitSource *self = (WaitSource *) source;
-  guint timeout = g_socket_get_timeout (socket);
 
   g_source_set_static_name (source, "[zcio] wait");
   self->transmitter = zcio_transmitter_ref (transmitter);
   self->socket = g_object_ref (socket);
   self->what = what;
   self->max_bytes_in_flight = max_bytes_in_flight;
-  self->deadline = -1;
-
-  if (timeout != 0)
-    {
-      self->deadline = g_get_monotonic_time () + timeout * G_TIME_SPAN_SECOND;
-      g_source_set_ready_time (source, self->deadline);
-    }
+  wait_source_set_deadline (self);
 
   /* It will be polled, but not by g_source_add_unix_fd (): with that the source is ready for
    * every event, whatever check() says; and completions are events.
