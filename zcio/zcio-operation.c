@@ -157,7 +157,7 @@ step_write (GTask     *task,
   GError *error = NULL;
   gssize n = 0;
 
-  if (operation->request.size > 0)
+  if (operation->request.n > 0)
     n = zcio_transmitter_send_copy (operation->transmitter, operation->socket, &message,
                                     operation->is_data, &error);
   if (n >= 0)
@@ -305,7 +305,6 @@ zcio_operation_write (ZcioSocketStream    *stream,
   Operation *operation;
   GTask *task = operation_new (stream, OPERATION_WRITE, io_priority, cancellable,
                                callback, user_data, source_tag, &operation);
-  GError *error = NULL;
 
   operation->is_data = !takes_pending;
   operation->vectors = n_vectors <= N_INLINE ? operation->inline_vectors
@@ -313,14 +312,8 @@ zcio_operation_write (ZcioSocketStream    *stream,
   if (n_vectors > 0)
     memcpy (operation->vectors, vectors, n_vectors * sizeof *vectors);
 
-  if (!zcio_send_request_init_vectors (&operation->request, operation->vectors, n_vectors,
-                                       FALSE, &error))
-    {
-      g_task_return_error (task, error);
-      g_object_unref (task);
-      return;
-    }
-
+  /* Sizes that are too large are for the kernel to refuse, as with GIO's stream. */
+  operation->request = (ZcioSendRequest) { .vectors = operation->vectors, .n = n_vectors };
   operation_start (task, takes_pending);
 }
 

@@ -47,8 +47,11 @@ real_send_message (ZcioSyscalls *self,
                    const struct msghdr *message,
                    int flags)
 {
-  /* Cheaper, because there is no header that the kernel must copy in. */
-  if (message->msg_iovlen == 1 && message->msg_controllen == 0 && message->msg_namelen == 0)
+  /* Cheaper, because there is no header that the kernel must copy in; but what is wrong with
+   * an impossible size only sendmsg () tells.
+   */
+  if (message->msg_iovlen == 1 && message->msg_controllen == 0 && message->msg_namelen == 0 &&
+      message->msg_iov[0].iov_len <= (gsize) G_MAXSSIZE)
     {
       return send (fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags | SEND_FLAGS);
     }
