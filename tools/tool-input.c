@@ -20,7 +20,8 @@
 
 /* A file is mapped a part at a time, so that its size does not matter. */
 #define WINDOW_SIZE ((gsize) 64 * 1024 * 1024)
-#define BLOCK_ALIGNMENT 4096
+/* A pipe does not give more at once, unless somebody has made it larger. */
+#define PIPE_SIZE ((gsize) 64 * 1024)
 
 struct _ToolInput
 {
@@ -116,53 +117,7 @@ tool_input_get_stream (ToolInput *input)
   return input->stream;
 }
 
-/* Memory that is filled a read at a time: each read becomes a GBytes of its own,
- * so that nothing waits for a full buffer, and a pipe's short reads share one.
- */
-typedef struct
-{
-  gatomicrefcount ref_count;
-  guint8 *data;
-  gsize used;
-} ToolBlock;
-
-static ToolBlock *
-block_new (gsize size)
-{
-  ToolBlock *block = g_new (ToolBlock, 1);
-
-  g_atomic_ref_count_init (&block->ref_count);
-  block->data = g_aligned_alloc (1, size, BLOCK_ALIGNMENT);
-  block->used = 0;
-
-  return block;
-}
-
-static void
-block_unref (gpointer data)
-{
-  ToolBlock *block = data;
-
-  if (!g_atomic_ref_count_dec (&block->ref_count))
-    return;
-
-  g_aligned_free (block->data);
-  g_free (block);
-}
-
-static GBytes *
-block_take_bytes (ToolBlock *block,
-                  gsize      size)
-{
-  GBytes *bytes;
-
-  g_atomic_ref_count_inc (&block->ref_count);
-  bytes = g_bytes_new_with_free_func (block->data + block->used, size, block_unref, block);
-  block->used += size;
-
-  return bytes;
-}
-
+/* Each read becomes a piece of its own: nothing waits for a full buffer. */
 gboolean
 tool_input_read (ToolInput    *input,
                  gsize         size,
@@ -171,34 +126,31 @@ tool_input_read (ToolInput    *input,
                  GCancellable *cancellable,
                  GError      **error)
 {
-  ToolBlock *block = block_new (size);
-  gboolean success = TRUE;
-  gssize n;
+  g_autoptr (ZcioBufferPool) pool = zcio_buffer_pool_new (input->regular ? size : MIN (size, PIPE_SIZE));
 
-  while (success)
+  while (TRUE)
     {
+      g_autoptr (ZcioBuffer) buffer = zcio_buffer_pool_acquire (pool, error);
       g_autoptr (GBytes) bytes = NULL;
+      gsize room;
+      gpointer data;
+      gssize n;
 
-      if (block->used == size)
-        {
-          block_unref (block);
-          block = block_new (size);
-        }
+      if (buffer == NULL)
+        return FALSE;
 
-      n = g_input_stream_read (input->stream, block->data + block->used, size - block->used, cancellable, error);
+      data = zcio_buffer_get_data (buffer, &room);
+      n = g_input_stream_read (input->stream, data, room, cancellable, error);
       if (n <= 0)
         {
           tool_error_wrap (error, TOOL_EXIT_INPUT, "Cannot read “%s”", input->name);
-          success = n == 0;
-          break;
+          return n == 0;
         }
 
-      bytes = block_take_bytes (block, (gsize) n);
-      success = func (bytes, user_data, error);
+      bytes = zcio_buffer_to_bytes (buffer, (gsize) n);
+      if (!func (bytes, user_data, error))
+        return FALSE;
     }
-  block_unref (block);
-
-  return success;
 }
 
 typedef struct

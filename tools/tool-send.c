@@ -133,18 +133,20 @@ send_input (SendJob   *job,
   const ToolOptions *options = &job->options;
   gsize size = (gsize) options->buffer_size;
   guint64 known;
+  gboolean regular;
 
   /* A small rate in small pieces, so that the bytes flow evenly. */
   if (options->rate > 0)
     size = (gsize) CLAMP (options->rate / 10, 1, size);
 
-  if (job->checksum == NULL && options->mode != ZCIO_ZERO_COPY_MODE_NEVER
-      && tool_input_get_size (input, &known) && known > 0)
-    {
-      if (options->mode == ZCIO_ZERO_COPY_MODE_AUTO && options->rate == 0)
-        return splice_input (job, input, error);
-      return tool_input_map (input, size, send_bytes_cb, job, job->cancellable, error);
-    }
+  /* Of what is said to be empty, such as the files of /proc, only a read can tell. */
+  regular = tool_input_get_size (input, &known);
+  if (job->checksum != NULL || options->mode == ZCIO_ZERO_COPY_MODE_NEVER || (regular && known == 0))
+    return tool_input_read (input, size, send_bytes_cb, job, job->cancellable, error);
+  if (options->mode == ZCIO_ZERO_COPY_MODE_AUTO && options->rate == 0)
+    return splice_input (job, input, error);
+  if (regular)
+    return tool_input_map (input, size, send_bytes_cb, job, job->cancellable, error);
 
   return tool_input_read (input, size, send_bytes_cb, job, job->cancellable, error);
 }

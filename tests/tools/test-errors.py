@@ -241,6 +241,28 @@ def input_that_shrinks():
 
 
 @case
+def input_that_shrinks_while_it_is_spliced():
+    """The same where the library reads the file by itself, and the peer had stopped reading."""
+    with directory() as d:
+        for mode in 'auto', 'always':
+            source = make_file(d + '/source', 60000000)
+            with socket.create_server(('127.0.0.1', 0)) as server:
+                sender = start('send', '-q', '--zero-copy=' + mode, '127.0.0.1:%d' % server.getsockname()[1], source)
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1)
+                    os.truncate(source, 100)
+                    try:
+                        while connection.recv(1 << 20):
+                            pass
+                        raise AssertionError('the end looks like that of a whole file')
+                    except ConnectionResetError:
+                        pass
+                _, text = end(sender, INPUT)
+                contains(text, '^zcio: “%s” became shorter while it was sent\n$' % source)
+
+
+@case
 def output_that_cannot_be_written():
     """A directory, a missing one, no permission, a full device."""
     one_error(run('receive', '-o', '/tmp', '0'), OUTPUT, 'Cannot write “/tmp”: Is a directory')

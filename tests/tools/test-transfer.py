@@ -190,6 +190,15 @@ def pipe_is_not_held_back():
 
 
 @case
+def files_that_tell_no_size():
+    """A file of /proc says that it is empty, and is not."""
+    receiver = Receiver('--once', '-c', '-o', '/dev/null')
+    end(start('send', '-q', receiver.peer, '/proc/version'))
+    (received,), _ = receiver.end()
+    equal(received['sha256'], hashlib.sha256(open('/proc/version', 'rb').read()).hexdigest())
+
+
+@case
 def fifo():
     """A FIFO can be sent, and received into."""
     with directory() as d:

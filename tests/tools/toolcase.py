@@ -28,6 +28,7 @@ GUARD = 120
 
 TOOL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else 'zcio'
 SCHEMA = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+WIRE = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None
 
 ENVIRONMENT = dict(os.environ, LC_ALL='C.UTF-8')
 ENVIRONMENT.pop('TERM', None)
