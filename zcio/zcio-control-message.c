@@ -174,7 +174,7 @@ zcio_socket_stream_send_message (ZcioSocketStream       *stream,
   if (cancellable != NULL)
     g_cancellable_push_current (cancellable);
   n = send_with_control (zcio_socket_stream_get_transmitter (stream),
-                         zcio_socket_stream_get_socket (stream), &header, cancellable, error);
+                         stream->socket, &header, cancellable, error);
   if (cancellable != NULL)
     g_cancellable_pop_current (cancellable);
   g_output_stream_clear_pending (G_OUTPUT_STREAM (stream));

@@ -95,6 +95,11 @@ gboolean zcio_copy_policy_kernel_copies  (const ZcioCopyPolicy *policy);
 gboolean zcio_copy_policy_may_zero_copy  (ZcioCopyPolicy     *policy,
                                           gsize               size,
                                           gint64              now);
+/* Writes below this size are copied, whatever comes back meanwhile; and so are all that
+ * come before *@until, where that is not 0. Both hold until the policy is next called.
+ */
+gsize    zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
+                                          gint64             *until);
 /* What to send next of these vectors; @n_vectors is at least 1. Any number of
  * vectors may be of size 0. All of them are looked at, so give no more than one
  * system call can take. A plan of size 0 has no @zero_copy and no @more.

@@ -224,6 +224,20 @@ zcio_copy_policy_may_zero_copy (ZcioCopyPolicy *policy,
   return policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && now >= policy->next_probe && !policy->congested;
 }
 
+gsize
+zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
+                                  gint64 *until)
+{
+  if (policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE)
+    *until = 0;
+  else if (policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && !policy->congested)
+    *until = policy->next_probe;
+  else
+    *until = G_MAXINT64;
+
+  return policy->minimum;
+}
+
 static gsize
 sum_sizes (const struct iovec *vectors,
            gsize n_vectors)

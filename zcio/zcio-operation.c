@@ -93,7 +93,7 @@ operation_new (ZcioSocketStream     *stream,
   *operation = g_new0 (Operation, 1);
   (*operation)->kind = kind;
   (*operation)->transmitter = zcio_transmitter_ref (zcio_socket_stream_get_transmitter (stream));
-  (*operation)->socket = g_object_ref (zcio_socket_stream_get_socket (stream));
+  (*operation)->socket = g_object_ref (stream->socket);
   (*operation)->callback = callback;
   (*operation)->user_data = user_data;
 

@@ -349,7 +349,8 @@ account_locked (ZcioTransmitter *self,
                 ZcioSendRequest *request,
                 const Gathered  *gathered,
                 gsize            accepted,
-                How              how)
+                How              how,
+                gint64           now)
 {
   gsize index;
   gsize offset;
@@ -360,8 +361,6 @@ account_locked (ZcioTransmitter *self,
     {
     case HOW_ZERO_COPY:
       {
-        gint64 now = self->syscalls->get_time (self->syscalls);
-
         if (request->write == NULL)
           request->write = zcio_send_window_begin (&self->window);
         own (request, end);
@@ -403,14 +402,15 @@ account_locked (ZcioTransmitter *self,
 static gboolean
 may_zero_copy_locked (ZcioTransmitter       *self,
                       const ZcioSendRequest *request,
-                      int                    fd)
+                      int                    fd,
+                      gint64                 now)
 {
   if (!request->zero_copy)
     return FALSE;
 
-  zcio_transmitter_prepare_locked (self);
-  if (!zcio_copy_policy_may_zero_copy (&self->policy, request->size - request->written,
-                                       self->syscalls->get_time (self->syscalls)))
+  if (G_UNLIKELY (!self->prepared))
+    zcio_transmitter_prepare_locked (self);
+  if (!zcio_copy_policy_may_zero_copy (&self->policy, request->size - request->written, now))
     return FALSE;
 
   return self->window.base_known || may_send_alone_locked (self, fd);
@@ -436,6 +436,7 @@ send_part_locked (ZcioTransmitter *self,
   Gathered gathered;
   ZcioCopyPlan plan;
   How how = HOW_COPY_BY_CHOICE;
+  gint64 now = self->syscalls->get_time (self->syscalls);
   gssize n;
 
   gather (request, get_max_size_locked (self, request), &gathered);
@@ -447,9 +448,8 @@ send_part_locked (ZcioTransmitter *self,
       return 0;
     }
 
-  if (may_zero_copy_locked (self, request, fd))
-    zcio_copy_policy_plan (&self->policy, gathered.vectors, gathered.n,
-                           self->syscalls->get_time (self->syscalls), &plan);
+  if (may_zero_copy_locked (self, request, fd, now))
+    zcio_copy_policy_plan (&self->policy, gathered.vectors, gathered.n, now, &plan);
   else
     plan = (ZcioCopyPlan) { .n_vectors = gathered.n, .size = gathered.size };
 
@@ -461,7 +461,7 @@ send_part_locked (ZcioTransmitter *self,
     n = call_send (self, fd, gathered.vectors, plan.n_vectors, plan.more ? MSG_MORE : 0);
 
   if (n > 0)
-    account_locked (self, request, &gathered, n, how);
+    account_locked (self, request, &gathered, n, how, now);
 
   return n;
 }
@@ -533,27 +533,47 @@ release_unowned (ZcioSendRequest *request)
     release (request->release_data);
 }
 
+/* It sends nothing, but makes GSocket's own checks: whether it is closed, and whether a source
+ * of GSocket's has met its timeout.
+ */
+static gboolean
+check_socket (GSocket  *socket,
+              GError  **error)
+{
+  return g_socket_send_messages (socket, NULL, 0, 0, NULL, error) >= 0;
+}
+
+/* Where nothing could be sent there may be a timeout to tell of instead, or a program that
+ * waits and tries again would do so for ever. Only there it is looked for: it costs.
+ */
+static gboolean
+may_block (GSocket  *socket,
+           GError  **error)
+{
+  return g_socket_get_timeout (socket) == 0 || check_socket (socket, error);
+}
+
 gboolean
 zcio_send_check (ZcioTransmitter  *self,
                  GSocket          *socket,
                  GCancellable     *cancellable,
                  GError          **error)
 {
-  /* It sends nothing, but makes all of GSocket's own checks; among them one for a timeout
-   * that a source of GSocket's has met.
-   */
-  if ((g_socket_is_closed (socket) || g_socket_get_timeout (socket) != 0) &&
-      g_socket_send_messages (socket, NULL, 0, 0, cancellable, error) < 0)
+  gboolean cancelled = cancellable != NULL && g_cancellable_is_cancelled (cancellable);
+
+  if (G_LIKELY (!cancelled && !g_atomic_int_get (&self->timed_out)))
+    return TRUE;
+
+  if (!check_socket (socket, error))
     return FALSE;
 
-  if (G_UNLIKELY (g_atomic_int_get (&self->timed_out)) &&
-      g_atomic_int_compare_and_exchange (&self->timed_out, TRUE, FALSE))
+  if (g_atomic_int_compare_and_exchange (&self->timed_out, TRUE, FALSE))
     {
       g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT, ZCIO_GIO_ (SOCKET_TIMED_OUT));
       return FALSE;
     }
 
-  return cancellable == NULL || !g_cancellable_set_error_if_cancelled (cancellable, error);
+  return !g_cancellable_set_error_if_cancelled (cancellable, error);
 }
 
 ZcioSendResult
@@ -563,7 +583,7 @@ zcio_transmitter_send (ZcioTransmitter  *self,
                        GError          **error)
 {
   ZcioSendResult result = ZCIO_SEND_FAILED;
-  int errsv = EBADF;
+  int errsv = 0;
   int fd = g_socket_get_fd (socket);
 
   g_mutex_lock (&self->lock);
@@ -571,6 +591,9 @@ zcio_transmitter_send (ZcioTransmitter  *self,
     zcio_transmitter_collect_locked (self);
   if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);
+  if (fd < 0 ? !check_socket (socket, error)
+             : result == ZCIO_SEND_WOULD_BLOCK && !may_block (socket, error))
+    result = ZCIO_SEND_FAILED;
   if (result != ZCIO_SEND_WOULD_BLOCK)
     end_locked (self, request);
   zcio_transmitter_unlock_and_release (self);
@@ -578,7 +601,7 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   if (result != ZCIO_SEND_WOULD_BLOCK)
     release_unowned (request);
 
-  if (result == ZCIO_SEND_FAILED)
+  if (result == ZCIO_SEND_FAILED && errsv != 0)
     {
       request->error_number = errsv;
       g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
@@ -605,14 +628,18 @@ zcio_transmitter_send_copy (ZcioTransmitter      *self,
                             gboolean              is_data,
                             GError              **error)
 {
+  int fd = g_socket_get_fd (socket);
   gssize n;
   int errsv;
 
+  if (fd < 0 && !check_socket (socket, error))
+    return -1;
+
   do
-    n = self->syscalls->send_message (self->syscalls, g_socket_get_fd (socket), message, 0);
+    n = self->syscalls->send_message (self->syscalls, fd, message, 0);
   while (n < 0 && errno == EINTR);
 
-  if (n >= 0)
+  if (G_LIKELY (n >= 0))
     {
       __atomic_fetch_add (&self->plain_sends, 1, __ATOMIC_RELAXED);
       __atomic_fetch_add (&self->plain_bytes, n, __ATOMIC_RELAXED);
@@ -620,9 +647,9 @@ zcio_transmitter_send_copy (ZcioTransmitter      *self,
     }
 
   errsv = errno;
-  if (errsv == EAGAIN)
+  if (errsv == EAGAIN && may_block (socket, error))
     g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, g_strerror (errsv));
-  else
+  else if (errsv != EAGAIN)
     g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
                  is_data ? ZCIO_GIO_ (SENDING_DATA) : ZCIO_GIO_ (SENDING_MESSAGE),
                  g_strerror (errsv));

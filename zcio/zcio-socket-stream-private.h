@@ -13,8 +13,27 @@
 
 G_BEGIN_DECLS
 
-ZcioTransmitter *zcio_socket_stream_get_transmitter (ZcioSocketStream *stream);
+/* Its fields are read by all files of the stream, and changed by zcio-socket-stream.c alone. */
+struct _ZcioSocketStream
+{
+  GOutputStream parent_instance;
+
+  GSocket *socket;
+  ZcioTransmitter *transmitter;
+  GMainContext *context;
+  ZcioWatch *watch;
+  int priority;
+  guint attached : 1;
+  guint in_dispose : 1;
+};
+
+static inline ZcioTransmitter *
+zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
+{
+  return stream->transmitter;
+}
+
 /* Before the first send by zero-copy: from then on somebody has to reap. */
-void             zcio_socket_stream_ensure_watch    (ZcioSocketStream *stream);
+void zcio_socket_stream_ensure_watch (ZcioSocketStream *stream);
 
 G_END_DECLS

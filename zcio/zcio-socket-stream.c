@@ -55,18 +55,6 @@
  *
  * Since: 1.0
  */
-struct _ZcioSocketStream
-{
-  GOutputStream parent_instance;
-
-  GSocket *socket;
-  ZcioTransmitter *transmitter;
-  GMainContext *context;
-  ZcioWatch *watch;
-  int priority;
-  guint attached : 1;
-  guint in_dispose : 1;
-};
 
 enum
 {
@@ -99,12 +87,6 @@ static void zcio_socket_stream_file_descriptor_based_init (GFileDescriptorBasedI
 G_DEFINE_FINAL_TYPE_WITH_CODE (ZcioSocketStream, zcio_socket_stream, G_TYPE_OUTPUT_STREAM,
   G_IMPLEMENT_INTERFACE (G_TYPE_POLLABLE_OUTPUT_STREAM, zcio_stream_write_init_pollable)
   G_IMPLEMENT_INTERFACE (G_TYPE_FILE_DESCRIPTOR_BASED, zcio_socket_stream_file_descriptor_based_init))
-
-ZcioTransmitter *
-zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
-{
-  return stream->transmitter;
-}
 
 static void
 on_completions (guint    sends,

@@ -21,6 +21,8 @@ G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
 
+/* Virtual functions are only called for streams of the class, so no cast is checked. */
+
 static gssize
 send_copy (ZcioSocketStream     *self,
            const struct msghdr  *message,
@@ -29,8 +31,8 @@ send_copy (ZcioSocketStream     *self,
            GCancellable         *cancellable,
            GError              **error)
 {
-  ZcioTransmitter *transmitter = zcio_socket_stream_get_transmitter (self);
-  GSocket *socket = zcio_socket_stream_get_socket (self);
+  ZcioTransmitter *transmitter = self->transmitter;
+  GSocket *socket = self->socket;
 
   while (TRUE)
     {
@@ -67,7 +69,7 @@ write_data (GOutputStream  *stream,
   struct iovec vector = { .iov_base = (gpointer) buffer, .iov_len = count };
   struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
 
-  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, TRUE, blocking, cancellable, error);
+  return send_copy ((ZcioSocketStream *) stream, &message, TRUE, blocking, cancellable, error);
 }
 
 /* More vectors than the kernel takes are a short write, as with GIO's stream. */
@@ -84,7 +86,7 @@ write_vectors (GOutputStream        *stream,
     .msg_iovlen = MIN (n_vectors, ZCIO_MAX_SEND_VECTORS),
   };
 
-  return send_copy (ZCIO_SOCKET_STREAM (stream), &message, FALSE, blocking, cancellable, error);
+  return send_copy ((ZcioSocketStream *) stream, &message, FALSE, blocking, cancellable, error);
 }
 
 static gssize
@@ -125,7 +127,7 @@ stream_write_async (GOutputStream       *stream,
   GOutputVector vector = { buffer, count };
 
   /* The caller of the virtual function has set the pending flag. */
-  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), &vector, 1, FALSE, io_priority, cancellable,
+  zcio_operation_write ((ZcioSocketStream *) stream, &vector, 1, FALSE, io_priority, cancellable,
                         callback, user_data, stream_write_async);
 }
 
@@ -150,7 +152,7 @@ stream_writev_async (GOutputStream       *stream,
                      GAsyncReadyCallback  callback,
                      gpointer             user_data)
 {
-  zcio_operation_write (ZCIO_SOCKET_STREAM (stream), vectors, n_vectors, TRUE, io_priority,
+  zcio_operation_write ((ZcioSocketStream *) stream, vectors, n_vectors, TRUE, io_priority,
                         cancellable, callback, user_data, stream_writev_async);
 }
 
@@ -171,7 +173,7 @@ static gboolean
 set_closed_error (GPollableOutputStream  *pollable,
                   GError                **error)
 {
-  if (!g_output_stream_is_closed (G_OUTPUT_STREAM (pollable)))
+  if (!g_output_stream_is_closed ((GOutputStream *) pollable))
     return FALSE;
 
   g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
@@ -181,20 +183,20 @@ set_closed_error (GPollableOutputStream  *pollable,
 static gboolean
 stream_is_writable (GPollableOutputStream *pollable)
 {
-  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
+  ZcioSocketStream *self = (ZcioSocketStream *) pollable;
 
-  return zcio_wait_is_writable (zcio_socket_stream_get_transmitter (self),
-                                zcio_socket_stream_get_socket (self));
+  return zcio_wait_is_writable (self->transmitter,
+                                self->socket);
 }
 
 static GSource *
 stream_create_source (GPollableOutputStream *pollable,
                       GCancellable          *cancellable)
 {
-  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (pollable);
+  ZcioSocketStream *self = (ZcioSocketStream *) pollable;
   g_autoptr (GSource) child =
-    zcio_wait_source_new (zcio_socket_stream_get_transmitter (self),
-                          zcio_socket_stream_get_socket (self), ZCIO_WAIT_WRITABLE, 0, NULL);
+    zcio_wait_source_new (self->transmitter,
+                          self->socket, ZCIO_WAIT_WRITABLE, 0, NULL);
 
   return g_pollable_source_new_full (self, child, cancellable);
 }
@@ -208,7 +210,7 @@ stream_write_nonblocking (GPollableOutputStream  *pollable,
   if (set_closed_error (pollable, error))
     return -1;
 
-  return write_data (G_OUTPUT_STREAM (pollable), buffer, count, FALSE, NULL, error);
+  return write_data ((GOutputStream *) pollable, buffer, count, FALSE, NULL, error);
 }
 
 static GPollableReturn
@@ -225,7 +227,7 @@ stream_writev_nonblocking (GPollableOutputStream  *pollable,
     *bytes_written = 0;
 
   if (!set_closed_error (pollable, &local_error))
-    n = write_vectors (G_OUTPUT_STREAM (pollable), vectors, n_vectors, FALSE, NULL, &local_error);
+    n = write_vectors ((GOutputStream *) pollable, vectors, n_vectors, FALSE, NULL, &local_error);
   if (n >= 0)
     {
       if (bytes_written != NULL)

@@ -88,6 +88,12 @@ struct _ZcioTransmitter
   guint64 plain_sends;
   guint64 plain_bytes;
 
+  /* Atomic: writes below this size, or before this time, are certainly copied, so that they
+   * can do without the lock, too.
+   */
+  gsize copies_below;
+  gint64 copies_until;
+
   /* Atomic: a source has met the socket's timeout, and the next write is to tell; or the
    * next read.
    */
@@ -182,6 +188,21 @@ void             zcio_transmitter_prepare_locked   (ZcioTransmitter    *self);
 guint            zcio_transmitter_collect_locked   (ZcioTransmitter    *self);
 void             zcio_transmitter_arm_locked       (ZcioTransmitter    *self);
 void             zcio_transmitter_state_changed_locked (ZcioTransmitter *self);
+/* Whether a write of this size is certainly copied; without the lock. */
+static inline gboolean
+zcio_transmitter_will_copy (ZcioTransmitter *self,
+                            gsize            size)
+{
+  gint64 until;
+
+  if (size < __atomic_load_n (&self->copies_below, __ATOMIC_RELAXED))
+    return TRUE;
+
+  until = __atomic_load_n (&self->copies_until, __ATOMIC_RELAXED);
+  return until != 0 && self->syscalls->get_time (self->syscalls) < until;
+}
+
+void             zcio_transmitter_unlock          (ZcioTransmitter    *self);
 /* Unlocks, calls out what was collected, and tells the watches. */
 void             zcio_transmitter_unlock_and_release (ZcioTransmitter  *self);
 

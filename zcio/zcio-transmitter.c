@@ -134,6 +134,22 @@ zcio_transmitter_get (GSocket *socket)
   while (TRUE);
 }
 
+/* Unlocks. What the policy has decided meanwhile is left where it can be read without. */
+void
+zcio_transmitter_unlock (ZcioTransmitter *self)
+{
+  gint64 until;
+  gsize size = zcio_copy_policy_get_copied_size (&self->policy, &until);
+
+  /* Where writers are held back, all are: then the lock is needed. */
+  if (self->max_bytes_in_flight > 0)
+    size = until = 0;
+
+  __atomic_store_n (&self->copies_below, size, __ATOMIC_RELAXED);
+  __atomic_store_n (&self->copies_until, until, __ATOMIC_RELAXED);
+  g_mutex_unlock (&self->lock);
+}
+
 /* The descriptor by which the error queue can be reached, or -1. */
 int
 zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
@@ -380,11 +396,11 @@ zcio_transmitter_unlock_and_release (ZcioTransmitter *self)
       guint64 sends = self->window.sends_in_flight;
       guint64 bytes = self->window.bytes_in_flight;
 
-      g_mutex_unlock (&self->lock);
+      zcio_transmitter_unlock (self);
       log_unlocked (self, to_log, &policy, sends, bytes);
     }
   else
-    g_mutex_unlock (&self->lock);
+    zcio_transmitter_unlock (self);
 
   if (released.head == NULL)
     return;
@@ -417,7 +433,7 @@ zcio_transmitter_collect (ZcioTransmitter *self,
   g_mutex_lock (&self->lock);
   sends = zcio_transmitter_collect_locked (self);
   self->counters.reaper_dispatches += by_reaper;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 
   return sends;
 }
@@ -608,7 +624,7 @@ zcio_transmitter_is_supported (ZcioTransmitter *self)
   g_mutex_lock (&self->lock);
   zcio_transmitter_prepare_locked (self);
   supported = self->supported;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 
   return supported;
 }
@@ -660,7 +676,7 @@ zcio_transmitter_set_threshold (ZcioTransmitter *self,
 {
   g_mutex_lock (&self->lock);
   zcio_copy_policy_set_threshold (&self->policy, threshold);
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 }
 
 guint64
@@ -681,7 +697,7 @@ zcio_transmitter_set_max_in_flight (ZcioTransmitter *self,
 {
   g_mutex_lock (&self->lock);
   self->max_bytes_in_flight = max_bytes;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 }
 
 gint64
@@ -713,7 +729,7 @@ zcio_transmitter_get_state (ZcioTransmitter *self)
   g_mutex_lock (&self->lock);
   zcio_transmitter_prepare_locked (self);
   state = self->policy.state;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 
   return state;
 }
@@ -800,7 +816,7 @@ zcio_transmitter_describe (ZcioTransmitter *self)
   policy = self->policy;
   sends = self->window.sends_in_flight;
   bytes = self->window.bytes_in_flight;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 
   return describe (&policy, sends, bytes);
 }
