@@ -91,6 +91,9 @@ void     zcio_fault_transfer_drain (ZcioFaultTransfer   *transfer);
 /* Closes the stream; all bytes must have arrived and all buffers been released. */
 void     zcio_fault_transfer_end   (ZcioFaultTransfer   *transfer);
 
+/* However large; else the kernel may take less of the first writes than they have. */
+void     zcio_fault_set_send_buffer     (GSocket *socket,
+                                         int      size);
 /* How many segments of the connection were sent again; how often in a row the oldest was. */
 guint    zcio_fault_get_retransmissions (GSocket *socket);
 guint    zcio_fault_get_backoff         (GSocket *socket);

@@ -126,6 +126,16 @@ zcio_fault_transfer_end (ZcioFaultTransfer *transfer)
   g_object_unref (transfer->peer);
 }
 
+void
+zcio_fault_set_send_buffer (GSocket *socket,
+                            int      size)
+{
+  GError *error = NULL;
+
+  g_socket_set_option (socket, SOL_SOCKET, SO_SNDBUFFORCE, size, &error);
+  g_assert_no_error (error);
+}
+
 static struct tcp_info
 get_tcp_info (GSocket *socket)
 {

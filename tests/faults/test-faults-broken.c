@@ -38,13 +38,10 @@ begin (ZcioFaultTransfer *transfer,
        ZcioFaultNetwork  *network,
        ZcioTestFamily     family)
 {
-  GError *error = NULL;
-
   zcio_fault_transfer_begin (transfer, network, family, ZCIO_ZERO_COPY_MODE_ALWAYS,
                              ZCIO_TEST_READER_DEFAULT);
   /* One notification may stand for half a MiB, and there shall be several. */
-  g_socket_set_option (transfer->socket, SOL_SOCKET, SO_SNDBUFFORCE, 4 * 1024 * 1024, &error);
-  g_assert_no_error (error);
+  zcio_fault_set_send_buffer (transfer->socket, 4 * 1024 * 1024);
 }
 
 static guint64
