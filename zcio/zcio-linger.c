@@ -143,7 +143,8 @@ take_incoming (GPtrArray *lingering,
 }
 
 static void
-look_at_all (GPtrArray *lingering)
+look_at_all (GPtrArray *lingering,
+             int        epoll_fd)
 {
   gint64 now = g_get_monotonic_time ();
   guint i = 0;
@@ -157,6 +158,12 @@ look_at_all (GPtrArray *lingering)
           i++;
           continue;
         }
+
+      /* Closing the duplicate does not do that while its owner has the socket open, and then
+       * every completion of another stream would wake this thread.
+       */
+      if (linger->fd >= 0)
+        epoll_ctl (epoll_fd, EPOLL_CTL_DEL, linger->fd, NULL);
 
       g_mutex_lock (&linger_lock);
       n_lingering--;
@@ -199,7 +206,7 @@ linger_thread (gpointer data)
       G_GNUC_UNUSED gssize n_read;
       int n;
 
-      look_at_all (lingering);
+      look_at_all (lingering, epoll_fd);
       n = epoll_wait (epoll_fd, events, G_N_ELEMENTS (events), get_time_to_wait (lingering));
       idle = n == 0 && lingering->len == 0;
       n_read = read (wake_fd, &count, sizeof count);

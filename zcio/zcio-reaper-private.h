@@ -47,6 +47,7 @@ struct _ZcioWatch
   gpointer user_data;
   GDestroyNotify notify;
   gboolean armed;
+  gboolean shares; /* another watch of the same reaper is armed for the same socket */
   gboolean destroyed;
 
   gboolean pending;

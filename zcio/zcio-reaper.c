@@ -40,7 +40,8 @@
  *   transmitter's lock may be held when it is taken, never the other way round
  * @watches: (element-type guint64 ZcioWatch): those that are armed, by token
  * @delivery: watches that have something to tell
- * @dispatching: their delivery comes by itself
+ * @dispatcher: the thread that is dispatching, if one is: there delivery comes by itself, also
+ *   where what is called runs the main loop in turn
  * @next_sweep: when to look for closed sockets; G_MAXINT64 while nothing is in flight
  */
 typedef struct _ZcioReaper
@@ -57,7 +58,7 @@ typedef struct _ZcioReaper
   GQueue delivery;
   guint n_users;
   guint64 next_token;
-  gboolean dispatching;
+  GThread *dispatcher;
   gint64 next_sweep;
 
   gint64 last_dispatch;
@@ -129,7 +130,7 @@ take_ready_watches (ZcioReaper *self,
   int n;
 
   g_mutex_lock (&self->lock);
-  self->dispatching = TRUE;
+  self->dispatcher = g_thread_self ();
   n = self->epoll_fd >= 0 ? epoll_wait (self->epoll_fd, events, MAX_EVENTS, 0) : 0;
   for (int i = 0; i < n; i++)
     {
@@ -152,7 +153,7 @@ take_delivery (ZcioReaper *self)
   g_mutex_lock (&self->lock);
   watch = g_queue_pop_head (&self->delivery);
   if (watch == NULL)
-    self->dispatching = FALSE;
+    self->dispatcher = NULL;
   g_mutex_unlock (&self->lock);
 
   return watch;
@@ -275,8 +276,14 @@ reaper_source_prepare (GSource *source,
 {
   ZcioReaper *self = ((ReaperSource *) source)->reaper;
 
+  gboolean has_news;
+
+  g_mutex_lock (&self->lock);
+  has_news = !g_queue_is_empty (&self->delivery);
+  g_mutex_unlock (&self->lock);
+
   *timeout = -1;
-  return self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP;
+  return has_news || (self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP);
 }
 
 static gboolean
@@ -412,7 +419,7 @@ zcio_watch_expect_locked (ZcioWatch *watch)
     {
       reaper->next_sweep = g_get_monotonic_time () + get_sweep_interval (reaper);
       /* Not where it would put off what is to come before. */
-      if (!reaper->dispatching && g_source_get_ready_time (reaper->source) == -1)
+      if (reaper->dispatcher == NULL && g_source_get_ready_time (reaper->source) == -1)
         set_ready_time_locked (reaper, reaper->next_sweep);
     }
   g_mutex_unlock (&reaper->lock);
@@ -432,11 +439,30 @@ zcio_watch_arm_locked (ZcioWatch *watch,
   event.data.u64 = watch->token;
   if (reaper->epoll_fd >= 0)
     armed = epoll_ctl (reaper->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+  watch->shares = !armed && errno == EEXIST;
   if (armed)
     g_hash_table_insert (reaper->watches, &watch->token, watch);
   g_mutex_unlock (&reaper->lock);
 
   return armed;
+}
+
+/* The next one of the same reaper takes the place of one that was armed. */
+static void
+pass_on_locked (ZcioWatch *watch)
+{
+  ZcioTransmitter *transmitter = watch->transmitter;
+
+  for (GSList *l = transmitter->watches; l != NULL; l = l->next)
+    {
+      ZcioWatch *other = l->data;
+
+      if (other->reaper == watch->reaper)
+        other->shares = FALSE;
+    }
+
+  if (transmitter->window.sends_in_flight > 0)
+    zcio_transmitter_arm_locked (transmitter);
 }
 
 static void
@@ -451,13 +477,15 @@ disarm (ZcioWatch *watch)
       /* Where the socket was closed, its number may be another's by now; and then the kernel
        * has removed it by itself.
        */
-      int fd = zcio_transmitter_get_fd_locked (transmitter);
+      int fd = zcio_transmitter_get_socket_fd_locked (transmitter);
 
       g_mutex_lock (&reaper->lock);
-      if (fd >= 0 && fd != transmitter->linger_fd)
+      if (fd >= 0)
         epoll_ctl (reaper->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
       g_hash_table_remove (reaper->watches, &watch->token);
       g_mutex_unlock (&reaper->lock);
+
+      pass_on_locked (watch);
     }
   g_mutex_unlock (&transmitter->lock);
 }
@@ -474,7 +502,7 @@ zcio_watch_notify_locked (ZcioWatch *watch)
   watch->pending = TRUE;
   g_mutex_lock (&reaper->lock);
   g_queue_push_tail (&reaper->delivery, zcio_watch_ref (watch));
-  if (!reaper->dispatching)
+  if (reaper->dispatcher != g_thread_self ())
     g_source_set_ready_time (reaper->source, 0);
   g_mutex_unlock (&reaper->lock);
 }

@@ -184,6 +184,7 @@ void             zcio_transmitter_remove_watch     (ZcioTransmitter    *self,
 
 /* With the lock held; for the files of the transmitter. */
 int              zcio_transmitter_get_fd_locked    (ZcioTransmitter    *self);
+int              zcio_transmitter_get_socket_fd_locked (ZcioTransmitter *self);
 void             zcio_transmitter_prepare_locked   (ZcioTransmitter    *self);
 guint            zcio_transmitter_collect_locked   (ZcioTransmitter    *self);
 void             zcio_transmitter_arm_locked       (ZcioTransmitter    *self);

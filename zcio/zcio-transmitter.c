@@ -150,14 +150,26 @@ zcio_transmitter_unlock (ZcioTransmitter *self)
   g_mutex_unlock (&self->lock);
 }
 
-/* The descriptor by which the error queue can be reached, or -1. */
+/* The descriptor of the GSocket, or -1 if it may not be used any more. */
 int
-zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
+zcio_transmitter_get_socket_fd_locked (ZcioTransmitter *self)
 {
   if (self->socket != NULL && !self->fd_gone && !g_socket_is_closed (self->socket))
     return g_socket_get_fd (self->socket);
 
-  return self->linger_fd;
+  return -1;
+}
+
+/* The descriptor by which the error queue can be reached, or -1. The linger does that by its
+ * duplicate, since in any other thread the owner of the socket may just be closing it.
+ */
+int
+zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
+{
+  if (self->linger_fd >= 0)
+    return self->linger_fd;
+
+  return zcio_transmitter_get_socket_fd_locked (self);
 }
 
 /* SO_ZEROCOPY is set late, by the first write that wants it: most streams never do. */
@@ -213,9 +225,9 @@ zcio_transmitter_arm_locked (ZcioTransmitter *self)
     {
       ZcioWatch *watch = l->data;
 
-      if (G_UNLIKELY (!watch->armed))
+      if (G_UNLIKELY (!watch->armed && !watch->shares))
         {
-          int fd = zcio_transmitter_get_fd_locked (self);
+          int fd = zcio_transmitter_get_socket_fd_locked (self);
 
           watch->armed = fd >= 0 && zcio_watch_arm_locked (watch, fd);
         }
@@ -510,7 +522,8 @@ void
 zcio_transmitter_attach (ZcioTransmitter *self)
 {
   g_mutex_lock (&self->lock);
-  if (self->n_streams++ == 0 && self->linger != NULL && self->linger_fd >= 0)
+  if (self->n_streams++ == 0 && self->linger != NULL && self->linger_fd >= 0 &&
+      zcio_transmitter_get_socket_fd_locked (self) >= 0)
     {
       zcio_linger_stop (g_steal_pointer (&self->linger));
       self->linger_fd = -1;

@@ -1,0 +1,221 @@
+/* test-reaper-watches.c - how completions wake main loops
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include <sys/epoll.h>
+
+#include "simulated-stream.h"
+#include "test-util.h"
+
+#define SIZE (256 * 1024)
+
+static guint epoll_changes;
+
+int __real_epoll_ctl (int                 epoll_fd,
+                      int                 operation,
+                      int                 fd,
+                      struct epoll_event *event);
+int __wrap_epoll_ctl (int                 epoll_fd,
+                      int                 operation,
+                      int                 fd,
+                      struct epoll_event *event);
+
+int
+__wrap_epoll_ctl (int                 epoll_fd,
+                  int                 operation,
+                  int                 fd,
+                  struct epoll_event *event)
+{
+  g_atomic_int_inc (&epoll_changes);
+  return __real_epoll_ctl (epoll_fd, operation, fd, event);
+}
+
+typedef struct
+{
+  GSocket *socket;
+  GSocket *peer;
+  ZcioSocketStream *stream;
+  ZcioTestReader *reader;
+  guint64 position;
+  gint released;
+} Fixture;
+
+static gboolean
+set_up (Fixture *f)
+{
+  *f = (Fixture) { NULL };
+  if (!zcio_test_socket_pair (ZCIO_TEST_FAMILY_IPV4, 65536, &f->socket, &f->peer))
+    return FALSE;
+
+  f->stream = zcio_socket_stream_new (f->socket);
+  zcio_socket_stream_set_zero_copy_mode (f->stream, ZCIO_ZERO_COPY_MODE_ALWAYS);
+  f->reader = zcio_test_reader_new (f->peer, 0, ZCIO_TEST_READER_PAUSED);
+  return TRUE;
+}
+
+static void
+tear_down (Fixture *f)
+{
+  g_assert_true (g_output_stream_close (G_OUTPUT_STREAM (f->stream), NULL, NULL));
+  g_object_unref (f->stream);
+  g_object_unref (f->socket);
+  g_assert_cmpuint (zcio_test_reader_finish (f->reader, NULL, NULL), ==, f->position);
+  g_object_unref (f->peer);
+}
+
+static gsize
+write_some (Fixture *f,
+            gsize    size)
+{
+  GBytes *bytes = zcio_test_pattern_bytes (f->position, size, &f->released);
+  gsize written = 0;
+  GError *error = NULL;
+
+  zcio_socket_stream_writev_zerocopy_nonblocking (f->stream, &bytes, 1, &written, NULL, &error);
+  g_assert_no_error (error);
+  g_bytes_unref (bytes);
+  f->position += written;
+  return written;
+}
+
+static gboolean
+count_sends (ZcioSocketStream *stream,
+             guint             sends,
+             guint64           bytes,
+             gpointer          user_data)
+{
+  *(guint64 *) user_data += bytes;
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+test_two_watches (void)
+{
+  Fixture f;
+  guint64 reaped = 0;
+  guint watch;
+  guint changes;
+
+  g_test_summary ("A second watch of the same main loop costs no system call for each send, and "
+                  "each watch goes on when the other has gone");
+
+  if (!set_up (&f))
+    return;
+  zcio_test_reader_resume (f.reader);
+  watch = zcio_socket_stream_add_completion_watch (f.stream, G_PRIORITY_DEFAULT, count_sends,
+                                                   &reaped, NULL);
+  write_some (&f, 1000);
+  zcio_test_wait_until (NULL, reaped == f.position);
+
+  changes = g_atomic_int_get (&epoll_changes);
+  for (guint i = 0; i < 50; i++)
+    {
+      write_some (&f, 1000);
+      zcio_test_wait_until (NULL, reaped == f.position);
+    }
+  g_assert_cmpuint (g_atomic_int_get (&epoll_changes), ==, changes);
+
+  /* The one that is left must see what is in flight already. */
+  zcio_test_reader_pause (f.reader);
+  while (write_some (&f, SIZE) == SIZE)
+    ;
+  g_source_remove (watch);
+  zcio_test_reader_resume (f.reader);
+  zcio_test_wait_until (NULL, g_atomic_int_get (&f.released) > 51);
+
+  zcio_test_reader_pause (f.reader);
+  watch = zcio_socket_stream_add_completion_watch (f.stream, G_PRIORITY_DEFAULT, count_sends,
+                                                   &reaped, NULL);
+  while (write_some (&f, SIZE) == SIZE)
+    ;
+  zcio_test_run_for (NULL, 10);
+  reaped = 0;
+  /* The stream gets another reaper; the old one stays with the watch. */
+  g_object_set (f.stream, "priority", G_PRIORITY_HIGH, NULL);
+  zcio_test_reader_resume (f.reader);
+  zcio_test_wait_until (NULL, reaped > 0);
+
+  g_source_remove (watch);
+  tear_down (&f);
+}
+
+typedef struct
+{
+  ZcioSocketStream *other;
+  guint depth;
+  guint nested_calls;
+} Nested;
+
+static gpointer
+reap_in_thread (gpointer data)
+{
+  g_assert_cmpuint (zcio_socket_stream_reap (data), ==, 1);
+  return NULL;
+}
+
+static void
+on_completed (ZcioSocketStream *stream,
+              guint             sends,
+              guint64           bytes,
+              gboolean          zero_copied,
+              gpointer          user_data)
+{
+  Nested *nested = user_data;
+  GThread *thread;
+
+  nested->nested_calls += nested->depth > 0;
+  if (nested->depth++ == 0)
+    {
+      /* Another thread reads what came meanwhile, so no descriptor tells of it. */
+      thread = g_thread_new ("reap", reap_in_thread, nested->other);
+      g_thread_join (thread);
+      while (g_main_context_iteration (NULL, FALSE))
+        ;
+    }
+}
+
+static void
+test_nested (void)
+{
+  Nested nested = { NULL };
+  SimulatedStream s;
+  guint32 first;
+
+  g_test_summary ("A main loop that is run in turn by what a completion calls is told of further "
+                  "completions, even if another thread has read them");
+
+  simulated_stream_init (&s, 1);
+  s.kernel->completion = SIMULATED_COMPLETE_BY_HAND;
+  s.kernel->threads = TRUE;
+  nested.other = s.stream;
+  g_signal_connect (s.stream, "completed", G_CALLBACK (on_completed), &nested);
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+
+  simulated_kernel_get_incomplete (s.kernel, &first);
+  simulated_kernel_complete (s.kernel, first, first, FALSE);
+  g_assert_cmpuint (zcio_socket_stream_reap (s.stream), ==, 1);
+  simulated_kernel_complete (s.kernel, first + 1, first + 1, FALSE);
+  zcio_test_wait_until (NULL, nested.depth > 0);
+  g_assert_cmpuint (nested.nested_calls, ==, 1);
+
+  simulated_stream_clear (&s);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/reaper/two-watches", test_two_watches);
+  g_test_add_func ("/reaper/nested", test_nested);
+
+  return g_test_run ();
+}
