@@ -624,63 +624,6 @@ test_dropped (gconstpointer data)
   splice_fixture_tear_down (&fixture, SMALL_SIZE, NULL);
 }
 
-/* Calls into the kernel; what the peer's speed makes of it is not ours, so it is generous. */
-static void
-test_large (gconstpointer data)
-{
-  const Case *test_case = data;
-  const guint64 size = 1024 * MIB;
-  SpliceSetup setup = test_case->setup;
-  SpliceFixture fixture;
-  g_autoptr (GInputStream) source = NULL;
-  g_autoptr (ZcioStatistics) statistics = NULL;
-  g_autoptr (GError) error = NULL;
-  gint64 cpu_time;
-
-  g_test_summary ("A file of 1 GiB arrives whole, with few calls into the kernel");
-
-  if (!splice_fixture_set_up (&fixture, &setup))
-    return;
-
-  source = g_unix_input_stream_new (splice_make_file (size), TRUE);
-  cpu_time = zcio_test_get_thread_cpu_time ();
-  g_assert_cmpint (splice_run (&fixture, test_case->is_async, source, 0, NULL, &error), ==, size);
-  cpu_time = zcio_test_get_thread_cpu_time () - cpu_time;
-  g_assert_no_error (error);
-  assert_way (&fixture, test_case, size);
-  statistics = zcio_socket_stream_get_statistics (fixture.stream);
-  g_test_message ("%" G_GUINT64_FORMAT " system calls, %" G_GINT64_FORMAT " ms CPU",
-                  statistics->system_calls, cpu_time / 1000);
-  g_assert_cmpuint (statistics->system_calls, <=, size / (128 * 1024));
-  splice_fixture_tear_down (&fixture, size, NULL);
-}
-
-static void
-test_beyond_2_gib (gconstpointer data)
-{
-  const Case *test_case = data;
-  const guint64 size = 2048 * MIB + 5 * MIB;
-  SpliceSetup setup = test_case->setup;
-  SpliceFixture fixture;
-  g_autoptr (GInputStream) source = NULL;
-  g_autoptr (GError) error = NULL;
-  int fd = splice_make_file (0);
-
-  g_test_summary ("Counts and positions beyond 2 GiB are right");
-
-  g_assert_cmpint (ftruncate (fd, size), ==, 0);
-  setup.reader = ZCIO_TEST_READER_NO_PATTERN;
-  if (!splice_fixture_set_up (&fixture, &setup))
-    return;
-
-  source = g_unix_input_stream_new (fd, TRUE);
-  g_assert_cmpint (splice_run (&fixture, test_case->is_async, source, 0, NULL, &error), ==, size);
-  g_assert_no_error (error);
-  g_assert_cmpint (splice_get_offset (fd), ==, size);
-  assert_way (&fixture, test_case, size);
-  splice_fixture_tear_down (&fixture, size, NULL);
-}
-
 static void
 add_case (const char   *name,
           const Case   *test_case,
@@ -712,13 +655,6 @@ main (int    argc,
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
       const Case *test_case = &cases[i];
-
-      if (g_test_slow ())
-        {
-          add_case ("large", test_case, test_large);
-          add_case ("beyond-2-gib", test_case, test_beyond_2_gib);
-          continue;
-        }
 
       add_case ("whole", test_case, test_whole);
       add_case ("file-stream", test_case, test_file_stream);
