@@ -10,6 +10,11 @@
 
 #include "fault-network.h"
 
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SIZE (64 * 1024)
@@ -177,6 +182,97 @@ test_tap_in_flight (gconstpointer data)
   zcio_fault_network_free (network);
 }
 
+static void
+test_more (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  g_autoptr (ZcioStatistics) statistics = NULL;
+
+  g_test_summary ("A copied head that announces a zero-copy tail (MSG_MORE) is not held back, nor "
+                  "is a tail of small pieces");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  begin (&transfer, network, data, ZCIO_ZERO_COPY_MODE_AUTO);
+  for (guint round = 0; round < 10; round++)
+    {
+      GBytes *buffers[41];
+      gsize written = 0;
+      GError *error = NULL;
+
+      for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+        {
+          gsize size = i == 20 ? SIZE : 10 + i;
+
+          buffers[i] = zcio_test_pattern_bytes (transfer.position + written, size,
+                                                &transfer.released);
+          written += size;
+        }
+      transfer.n_buffers += G_N_ELEMENTS (buffers);
+      zcio_socket_stream_writev_zerocopy (transfer.stream, buffers, G_N_ELEMENTS (buffers),
+                                          &written, NULL, &error);
+      g_assert_no_error (error);
+      transfer.position += written;
+      for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+        g_bytes_unref (buffers[i]);
+
+      /* With nothing that follows and no flush. */
+      zcio_test_reader_wait_received (transfer.reader, transfer.position);
+    }
+
+  statistics = zcio_socket_stream_get_statistics (transfer.stream);
+  g_assert_cmpuint (statistics->sends_zero_copied, ==, 10);
+  g_assert_cmpuint (statistics->sends_copied_by_choice, >, 0);
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
+/* Sets a feature of an interface as ethtool would. */
+static void
+switch_scatter_gather_off (void)
+{
+  struct ethtool_value value = { .cmd = ETHTOOL_SSG, .data = 0 };
+  struct ifreq request = { .ifr_name = "zcio-a", .ifr_data = (gpointer) &value };
+  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (ioctl (fd, SIOCETHTOOL, &request), ==, 0);
+  close (fd);
+}
+
+static void
+test_no_scatter_gather (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  g_autoptr (ZcioStatistics) statistics = NULL;
+
+  g_test_summary ("A device without scatter-gather makes the kernel copy, and say so or not: the "
+                  "bytes are right, and what it says is a lower bound");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  begin (&transfer, network, data, ZCIO_ZERO_COPY_MODE_ALWAYS);
+  for (guint i = 0; i < 10; i++)
+    zcio_fault_transfer_write (&transfer, SIZE);
+  switch_scatter_gather_off ();
+  statistics = write_some (&transfer, 40);
+  g_assert_cmpuint (statistics->sends_zero_copied + statistics->sends_copied_by_kernel, >=, 50);
+  g_test_message ("copied by the kernel, as far as it says: %" G_GUINT64_FORMAT " of 50",
+                  statistics->sends_copied_by_kernel);
+
+  zcio_fault_transfer_end (&transfer);
+  zcio_fault_network_free (network);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -194,6 +290,10 @@ main (int    argc,
   g_test_add_data_func ("/faults/tap/leaves-and-regains-active/ipv6", ipv6, test_tap);
   g_test_add_data_func ("/faults/tap/in-flight/ipv4", ipv4, test_tap_in_flight);
   g_test_add_data_func ("/faults/tap/in-flight/ipv6", ipv6, test_tap_in_flight);
+  g_test_add_data_func ("/faults/veth/more/ipv4", ipv4, test_more);
+  g_test_add_data_func ("/faults/veth/more/ipv6", ipv6, test_more);
+  g_test_add_data_func ("/faults/veth/no-scatter-gather/ipv4", ipv4, test_no_scatter_gather);
+  g_test_add_data_func ("/faults/veth/no-scatter-gather/ipv6", ipv6, test_no_scatter_gather);
 
   return g_test_run ();
 }
