@@ -9,6 +9,7 @@
 # Copies the tree to DIRECTORY/tree. There the programs below must pass as it is; and with
 # each NAME.patch of this directory applied, at least two of them must fail.
 
+import filecmp
 import os
 import shutil
 import subprocess
@@ -44,13 +45,25 @@ def die(message):
     sys.exit('run-mutants: ' + message)
 
 
+def tree_of(root):
+    """Paths, from there, of what is no build directory"""
+    paths = set()
+    for directory, names, leaves in os.walk(root):
+        names[:] = [name for name in names if name != '.git' and not name.startswith('_build')]
+        paths |= {os.path.relpath(os.path.join(directory, leaf), root) for leaf in leaves}
+    return paths
+
+
 def copy_tree():
-    shutil.rmtree(TREE + '.new', ignore_errors=True)
-    shutil.copytree(SOURCE, TREE + '.new', symlinks=True,
-                    ignore=lambda path, names: [name for name in names
-                                                if name == '.git' or name.startswith('_build')])
-    shutil.rmtree(TREE, ignore_errors=True)
-    os.rename(TREE + '.new', TREE)
+    """What is as it was keeps its time, so that it is not built again"""
+    here = tree_of(SOURCE)
+    for path in tree_of(TREE) - here:
+        os.unlink(os.path.join(TREE, path))
+    for path in here:
+        source, target = os.path.join(SOURCE, path), os.path.join(TREE, path)
+        if not os.path.exists(target) or not filecmp.cmp(source, target, shallow=False):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy(source, target)
 
 
 def build():
