@@ -4,7 +4,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 import hashlib
-import os
 import signal
 
 from toolcase import *
@@ -27,8 +26,8 @@ def workloads():
             equal(report['copy']['zero_copied'], 0)
             equal(report['copy']['copied_by_kernel'], 0)
             transfers = receiver.transfers(streams)
-            true(all(t['bytes'] > 0 for t in transfers), 'each stream has sent')
-            receiver.interrupt(5)
+            true(all(t['bytes'] > 0 and t['complete'] for t in transfers), 'each stream has sent')
+            receiver.interrupt()
 
 
 @case
@@ -38,7 +37,7 @@ def zero_copy_is_tried():
     process = run('bench', *SHORT, receiver.peer)
     equal((process.returncode, process.stderr), (0, ''))
     receiver.transfers(1)
-    receiver.interrupt(5)
+    receiver.interrupt()
     contains(process.stdout, r'(?m)^copy +[\d.]+ .B/s +\d+ ms +0 % +0 %$')
     contains(process.stdout, r'(?m)^zero-copy +[\d.]+ .B/s +\d+ ms +\d+ % +\d+ %$')
     contains(process.stdout, r'(?m)^ratio +[\d.]+ +[\d.]+$')
@@ -58,7 +57,7 @@ def interrupted_bench():
     """Ctrl-C ends it; rounds that are done are printed."""
     receiver = Receiver('-o', '/dev/null')
     process = start('bench', '--json', '--seconds=0.05', '--rounds=1000', receiver.peer)
-    wait_until(lambda: len(os.listdir('/proc/%d/task' % process.pid)) > 1, 'it began')
+    wait_thread(process, 'zcio-bench')
     process.send_signal(signal.SIGINT)
     out, err = end(process, 130)
     equal(err, '')
@@ -114,7 +113,7 @@ def demo_interrupted():
     """Ctrl-C ends the demo and its receiver, with the table so far."""
     with directory() as d:
         process = start('demo', '--size=1T', make_file(d + '/source', 1000000))
-        wait_until(lambda: len(os.listdir('/proc/%d/task' % process.pid)) > 2, 'it began')
+        wait_thread(process, 'zcio-hash')
         process.send_signal(signal.SIGINT)
         out, _ = end(process, 130)
         contains(out, '(?m)^bytes ')

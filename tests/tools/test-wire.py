@@ -14,7 +14,8 @@ def on_wire(*arguments):
     if not WIRE:
         raise Skip('the wire was not built')
     words = ' '.join('"$ZCIO_WIRE_ADDRESS"' if a == 'ADDRESS' else shlex.quote(a) for a in [TOOL, *arguments])
-    process = run('--', 'sh', '-c', words, program=WIRE)
+    # Room for notifications, so that none is missing when the machine is busy
+    process = run('--optmem=16777216', '--', 'sh', '-c', words, program=WIRE)
     if 'zcio-wire: ' in process.stderr:
         raise Skip(process.stderr.strip())
     equal((process.returncode, process.stderr), (0, ''))

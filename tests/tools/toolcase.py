@@ -232,6 +232,20 @@ def wait_listening(port):
     wait_until(listens, 'somebody listens on %d' % port)
 
 
+def wait_thread(process, name):
+    """Until the program has begun its work: then it heeds signals."""
+    def runs():
+        tasks = '/proc/%d/task' % process.pid
+        for task in os.listdir(tasks):
+            try:
+                if open('%s/%s/comm' % (tasks, task)).read().strip() == name:
+                    return True
+            except OSError:  # it has ended meanwhile
+                pass
+        return False
+    wait_until(runs, 'a thread ' + name)
+
+
 # --- Files -------------------------------------------------------------------
 
 @contextlib.contextmanager
