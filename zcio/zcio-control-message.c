@@ -51,6 +51,21 @@ serialize_messages (GSocketControlMessage **messages,
   return control;
 }
 
+/* Without a byte to go with, the kernel would drop the messages and call that a success. */
+static gboolean
+check_data (const GOutputVector  *vectors,
+            gsize                 n_vectors,
+            GError              **error)
+{
+  for (gsize i = 0; i < n_vectors; i++)
+    if (vectors[i].size > 0)
+      return TRUE;
+
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                       "Control messages need at least one byte of data to go with");
+  return FALSE;
+}
+
 /* More than 36 bytes of control data come out of the same memory as the notifications
  * (____sys_sendmsg ()), so they may have to wait for some of these.
  */
@@ -130,7 +145,8 @@ send_with_control (ZcioTransmitter      *transmitter,
  * @error: return location for a #GError
  *
  * Sends data with control messages, such as file descriptors over a UNIX socket, in order
- * with the other writes. There must be at least one byte of data. Like g_output_stream_writev()
+ * with the other writes. There must be at least one byte of data, or the call fails with
+ * %G_IO_ERROR_INVALID_ARGUMENT. Like g_output_stream_writev()
  * it copies, blocks until something was accepted, and may accept only a part of the data; the
  * control messages have gone with the first byte then.
  *
@@ -161,6 +177,9 @@ zcio_socket_stream_send_message (ZcioSocketStream       *stream,
   g_return_val_if_fail (messages != NULL || n_messages == 0, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (n_messages > 0 && !check_data (vectors, MIN (n_vectors, ZCIO_MAX_SEND_VECTORS), error))
+    return FALSE;
 
   if (!g_output_stream_set_pending (G_OUTPUT_STREAM (stream), error))
     return FALSE;
