@@ -55,7 +55,8 @@ attach (ConnectionFixture *fixture,
 {
   GSource *source = zcio_socket_stream_create_completion_source (fixture->near.stream, cancellable);
 
-  seen->again = TRUE;
+  if (!seen->again)
+    seen->again = TRUE;
   g_source_set_callback (source, (GSourceFunc) (GCallback) on_completions, seen, count_notify);
   g_source_attach (source, context);
 
