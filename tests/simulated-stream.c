@@ -10,6 +10,10 @@
 
 #include "simulated-stream.h"
 
+#include <string.h>
+
+#include "zcio/zcio-socket-stream-private.h"
+
 #include "test-util.h"
 
 static gint limits_logged;
@@ -65,6 +69,11 @@ simulated_stream_init (SimulatedStream *self,
   self->kernel->fd = g_socket_get_fd (self->socket);
   self->stream = zcio_socket_stream_new (self->socket);
   zcio_socket_stream_set_zero_copy_mode (self->stream, ZCIO_ZERO_COPY_MODE_ALWAYS);
+
+  /* As if it had been made with its first write, so that the kernel may be set up until then. */
+  zcio_socket_stream_get_transmitter (self->stream)->enabled = FALSE;
+  memset (self->kernel->calls, 0, sizeof self->kernel->calls);
+  self->kernel->n_calls = 0;
 }
 
 ZcioStatistics *

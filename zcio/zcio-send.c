@@ -22,6 +22,9 @@
 #define REAP_AFTER_SENDS 32
 #define REAP_AFTER_BYTES ((gsize) 8 * 1024 * 1024)
 
+/* A low limit of bytes in flight does not make the sends smaller than this. */
+#define MIN_SEND_SIZE ((gsize) 64 * 1024)
+
 /* On the stack: what one system call takes, gathered from a request. */
 typedef struct
 {
@@ -195,7 +198,8 @@ call_send (ZcioTransmitter    *self,
 }
 
 /* Nobody knows how often this socket was sent to by zero-copy before us. One send goes
- * alone then, and its notification tells the id; all earlier ones must be back by then.
+ * alone then, and its notification tells the id; all earlier ones must be back by then. They
+ * are when no more is unacknowledged than we have written ourselves.
  */
 static gboolean
 may_send_alone_locked (ZcioTransmitter *self,
@@ -204,9 +208,15 @@ may_send_alone_locked (ZcioTransmitter *self,
   ZcioNotification notifications[16];
   guint n_foreign;
   gboolean empty = FALSE;
+  int unacknowledged;
+  guint64 own;
 
-  if (self->window.sends_in_flight > 0 ||
-      self->syscalls->get_unacknowledged (self->syscalls, fd) != 0)
+  if (self->window.sends_in_flight > 0)
+    return FALSE;
+
+  unacknowledged = self->syscalls->get_unacknowledged (self->syscalls, fd);
+  own = self->counters.bytes_written + __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED);
+  if (unacknowledged < 0 || (guint) unacknowledged > own)
     return FALSE;
 
   while (!empty)
@@ -423,7 +433,7 @@ get_max_size_locked (ZcioTransmitter       *self,
   if (self->max_bytes_in_flight == 0 || !request->zero_copy)
     return ZCIO_MAX_SEND_SIZE;
 
-  return MIN (self->max_bytes_in_flight, ZCIO_MAX_SEND_SIZE);
+  return CLAMP (self->max_bytes_in_flight, MIN_SEND_SIZE, ZCIO_MAX_SEND_SIZE);
 }
 
 /* Sends the next part. Returns what was accepted, or -1. *@asked is what was asked for. */

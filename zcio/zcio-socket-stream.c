@@ -451,8 +451,8 @@ install_settable_properties (void)
    * ZcioSocketStream:max-bytes-in-flight:
    *
    * How many bytes the kernel may be reading from the program's memory: above that
-   * the `…_zerocopy` calls wait, or tell %G_IO_ERROR_WOULD_BLOCK. 0 is no limit. What
-   * is sent below the limit may exceed it, but never reaches twice as much.
+   * the `…_zerocopy` calls wait, or tell %G_IO_ERROR_WOULD_BLOCK. 0 is no limit. A
+   * send that is begun below the limit may exceed it, by as much again or by 64 KiB.
    *
    * Since: 1.0
    */

@@ -39,8 +39,10 @@ typedef struct _ZcioWatch ZcioWatch;
  * @fd_gone: the descriptor of @socket is not to be used any more: it is about to be closed,
  *   or somebody has closed it behind its back
  * @n_streams: streams that use it
- * @prepared: whether SO_ZEROCOPY has been tried; only if it was set is the error
- *   queue read: on a UNIX socket the same call would eat data
+ * @enabled: whether SO_ZEROCOPY has been tried
+ * @prepared: whether the policy knows of the result, and of where the peer is
+ * @supported: whether it was set; only then is the error queue read: on a UNIX socket the
+ *   same call would eat data
  * @blocked: the last send found no space; none by zero-copy is tried before the
  *   socket is writable, since each try leaks accounting (kernel.md 4.2)
  * @limit_logged: the limit that ENOBUFS met was logged; that is done once
@@ -65,6 +67,7 @@ struct _ZcioTransmitter
   int linger_fd;
   gboolean fd_gone;
   guint n_streams;
+  gboolean enabled;
   gboolean prepared;
   gboolean supported;
   gboolean blocked;

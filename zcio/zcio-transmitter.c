@@ -75,6 +75,46 @@ on_socket_disposed (gpointer data,
   zcio_transmitter_unref (self);
 }
 
+/* The descriptor of the GSocket, or -1 if it may not be used any more. */
+int
+zcio_transmitter_get_socket_fd_locked (ZcioTransmitter *self)
+{
+  if (self->socket != NULL && !self->fd_gone && !g_socket_is_closed (self->socket))
+    return g_socket_get_fd (self->socket);
+
+  return -1;
+}
+
+/* The descriptor by which the error queue can be reached, or -1. The linger does that by its
+ * duplicate, since in any other thread the owner of the socket may just be closing it.
+ */
+int
+zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
+{
+  if (self->linger_fd >= 0)
+    return self->linger_fd;
+
+  return zcio_transmitter_get_socket_fd_locked (self);
+}
+
+/* Done early: only before the first byte is sent can it be told for certain that nobody else
+ * has sent by zero-copy.
+ */
+static void
+enable_locked (ZcioTransmitter *self)
+{
+  gboolean counter_known = FALSE;
+  int fd = zcio_transmitter_get_fd_locked (self);
+
+  if (self->enabled || fd < 0)
+    return;
+
+  self->enabled = TRUE;
+  self->supported =
+    self->syscalls->enable_zero_copy (self->syscalls, fd, &counter_known) == 0;
+  self->window.base_known = counter_known;
+}
+
 static ZcioTransmitter *
 zcio_transmitter_new (GSocket *socket)
 {
@@ -88,6 +128,7 @@ zcio_transmitter_new (GSocket *socket)
   self->linger_timeout = ZCIO_DEFAULT_LINGER_TIMEOUT;
   zcio_send_window_init (&self->window, TRUE);
   zcio_copy_policy_init (&self->policy, TRUE, FALSE, 0);
+  enable_locked (self);
 
   return self;
 }
@@ -150,46 +191,22 @@ zcio_transmitter_unlock (ZcioTransmitter *self)
   g_mutex_unlock (&self->lock);
 }
 
-/* The descriptor of the GSocket, or -1 if it may not be used any more. */
-int
-zcio_transmitter_get_socket_fd_locked (ZcioTransmitter *self)
-{
-  if (self->socket != NULL && !self->fd_gone && !g_socket_is_closed (self->socket))
-    return g_socket_get_fd (self->socket);
-
-  return -1;
-}
-
-/* The descriptor by which the error queue can be reached, or -1. The linger does that by its
- * duplicate, since in any other thread the owner of the socket may just be closing it.
- */
-int
-zcio_transmitter_get_fd_locked (ZcioTransmitter *self)
-{
-  if (self->linger_fd >= 0)
-    return self->linger_fd;
-
-  return zcio_transmitter_get_socket_fd_locked (self);
-}
-
-/* SO_ZEROCOPY is set late, by the first write that wants it: most streams never do. */
+/* Done late, by the first write that wants zero-copy: most streams never do. */
 void
 zcio_transmitter_prepare_locked (ZcioTransmitter *self)
 {
   ZcioZeroCopyMode mode = self->policy.mode;
   gsize threshold = self->policy.threshold;
   gint64 now = self->syscalls->get_time (self->syscalls);
-  gboolean counter_known = FALSE;
   gboolean is_local = FALSE;
-  int fd = zcio_transmitter_get_fd_locked (self);
 
-  if (self->prepared || fd < 0)
+  if (self->prepared)
     return;
 
-  self->prepared = TRUE;
-  self->supported =
-    self->syscalls->enable_zero_copy (self->syscalls, fd, &counter_known) == 0;
-  self->window.base_known = counter_known;
+  enable_locked (self);
+  self->prepared = self->enabled;
+  if (!self->prepared)
+    return;
 
   /* A simulated kernel's peer is wherever the simulation says by its notifications. */
   if (self->supported && self->syscalls == zcio_syscalls_get_real ())
