@@ -36,6 +36,7 @@ typedef struct
   ZcioTransmitter *transmitter;
   GCancellable *cancellable;
   int reaper_priority;
+  GMainContext *context;
   ZcioWatch *watch;
   News *news;
 } CompletionSource;
@@ -87,21 +88,30 @@ on_stream_gone (gpointer  data,
   news_unref (news);
 }
 
-/* Only now is it known in which context to watch. */
+static void
+watch_in (CompletionSource *self,
+          GMainContext     *context)
+{
+  g_clear_pointer (&self->watch, zcio_watch_destroy);
+  g_clear_pointer (&self->context, g_main_context_unref);
+
+  g_atomic_ref_count_inc (&self->news->ref_count);
+  self->context = g_main_context_ref (context);
+  self->watch = zcio_watch_new (self->transmitter, context, self->reaper_priority,
+                                on_completions, self->news, news_unref);
+}
+
+/* Only now is it known for sure in which context to watch. */
 static gboolean
 completion_source_prepare (GSource *source,
                            int     *timeout)
 {
   CompletionSource *self = (CompletionSource *) source;
+  GMainContext *context = g_source_get_context (source);
 
   *timeout = -1;
-  if (self->watch == NULL)
-    {
-      g_atomic_ref_count_inc (&self->news->ref_count);
-      self->watch = zcio_watch_new (self->transmitter, g_source_get_context (source),
-                                    self->reaper_priority, on_completions,
-                                    self->news, news_unref);
-    }
+  if (context != self->context)
+    watch_in (self, context);
 
   return FALSE;
 }
@@ -156,6 +166,7 @@ completion_source_finalize (GSource *source)
       news_unref (self->news);
     }
   g_clear_pointer (&self->watch, zcio_watch_destroy);
+  g_clear_pointer (&self->context, g_main_context_unref);
   g_weak_ref_clear (&self->stream);
   g_clear_object (&self->cancellable);
   zcio_transmitter_unref (self->transmitter);
@@ -204,6 +215,7 @@ zcio_completion_source_new (ZcioSocketStream *stream,
 {
   GSource *source = g_source_new (&completion_source_funcs, sizeof (CompletionSource));
   CompletionSource *self = (CompletionSource *) source;
+  g_autoptr (GMainContext) context = g_main_context_ref_thread_default ();
 
   g_source_set_static_name (source, "[zcio] completions");
   g_source_set_dispose_function (source, completion_source_dispose);
@@ -216,6 +228,10 @@ zcio_completion_source_new (ZcioSocketStream *stream,
   self->news->source = source;
   g_atomic_ref_count_inc (&self->news->ref_count);
   g_object_weak_ref (G_OBJECT (stream), on_stream_gone, self->news);
+  /* What comes back from now on counts, even before the context turns for the first time:
+   * most often it is this one.
+   */
+  watch_in (self, context);
 
   if (cancellable != NULL)
     {

@@ -317,6 +317,23 @@ set_priority (ZcioSocketStream *self,
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_PRIORITY]);
 }
 
+/* Other languages construct without arguments, and cannot get NULL from that: such a
+ * stream fails with G_IO_ERROR_NOT_CONNECTED.
+ */
+static GSocket *
+new_unconnected_socket (void)
+{
+  g_autoptr (GError) error = NULL;
+  GSocket *socket = g_socket_new (G_SOCKET_FAMILY_UNIX, G_SOCKET_TYPE_STREAM,
+                                  G_SOCKET_PROTOCOL_DEFAULT, &error);
+
+  g_critical ("A ZcioSocketStream needs a GSocket");
+  if (socket == NULL)
+    g_error ("A ZcioSocketStream needs a GSocket: %s", error->message);
+
+  return socket;
+}
+
 static void
 zcio_socket_stream_set_property (GObject      *object,
                                  guint         property_id,
@@ -331,7 +348,7 @@ zcio_socket_stream_set_property (GObject      *object,
     case PROP_SOCKET:
       self->socket = g_value_dup_object (value);
       if (self->socket == NULL)
-        break;
+        self->socket = new_unconnected_socket ();
       self->transmitter = zcio_transmitter_get (self->socket);
       zcio_transmitter_attach (self->transmitter);
       self->attached = TRUE;
@@ -371,17 +388,6 @@ zcio_socket_stream_set_property (GObject      *object,
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property_id, pspec);
     }
-}
-
-static void
-zcio_socket_stream_constructed (GObject *object)
-{
-  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
-
-  G_OBJECT_CLASS (zcio_socket_stream_parent_class)->constructed (object);
-
-  if (self->socket == NULL)
-    g_error ("A ZcioSocketStream needs a GSocket");
 }
 
 static void
@@ -554,7 +560,6 @@ zcio_socket_stream_class_init (ZcioSocketStreamClass *klass)
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
   GOutputStreamClass *stream_class = G_OUTPUT_STREAM_CLASS (klass);
 
-  object_class->constructed = zcio_socket_stream_constructed;
   object_class->dispose = zcio_socket_stream_dispose;
   object_class->finalize = zcio_socket_stream_finalize;
   object_class->get_property = zcio_socket_stream_get_property;
@@ -700,7 +705,7 @@ zcio_socket_stream_get_zero_copy_state (ZcioSocketStream *stream)
 }
 
 /**
- * zcio_socket_stream_create_completion_source: (skip)
+ * zcio_socket_stream_create_completion_source:
  * @stream: a stream
  * @cancellable: (nullable): a #GCancellable
  *
@@ -709,8 +714,10 @@ zcio_socket_stream_get_zero_copy_state (ZcioSocketStream *stream)
  * main context it is attached to. If @cancellable is cancelled, the callback is called
  * with 0 sends.
  *
- * The source does not keep @stream alive. In other languages than C use
- * zcio_socket_stream_add_completion_watch(), or set a closure on the source.
+ * The source does not keep @stream alive. In languages that would call a plain
+ * #GSourceFunc, set the callback with g_source_set_closure(), which is
+ * `GObject.source_set_closure ()` there, or use
+ * zcio_socket_stream_add_completion_watch().
  *
  * Returns: (transfer full): a new #GSource
  *
