@@ -251,6 +251,17 @@ test_bad_input (void)
 }
 
 static void
+test_no_python (void)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_test_summary ("A process without an interpreter is told so");
+
+  g_assert_null (zcio_memory_owner_new_for_python (&error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+}
+
+static void
 test_without_function (void)
 {
   ZcioMemoryOwner *owner;
@@ -261,6 +272,93 @@ test_without_function (void)
   owner = g_object_new (ZCIO_TYPE_MEMORY_OWNER, NULL);
   g_bytes_unref (zcio_memory_owner_wrap (owner, (guintptr) memory, 1, 0));
   g_assert_finalize_object (owner);
+}
+
+typedef struct
+{
+  GMutex lock;
+  GCond changed;
+  gboolean releasing;
+  gboolean may_return;
+  int returned;
+} Slow;
+
+static void
+on_slow_release (guint64 token,
+                 gpointer user_data)
+{
+  Slow *slow = user_data;
+
+  g_mutex_lock (&slow->lock);
+  slow->releasing = TRUE;
+  g_cond_broadcast (&slow->changed);
+  while (!slow->may_return)
+    g_cond_wait (&slow->changed, &slow->lock);
+  g_mutex_unlock (&slow->lock);
+
+  /* Long enough for zcio_memory_owner_close () to be wrong */
+  g_usleep (20000);
+  g_atomic_int_inc (&slow->returned);
+}
+
+static void
+test_close_waits (void)
+{
+  Slow slow = { .returned = 0 };
+  g_autoptr (ZcioMemoryOwner) owner = NULL;
+  GThread *thread;
+  guint8 memory[1];
+
+  g_test_summary ("Closing waits for a release function that is at work in another thread");
+
+  g_mutex_init (&slow.lock);
+  g_cond_init (&slow.changed);
+  owner = zcio_memory_owner_new (on_slow_release, &slow, NULL);
+  thread = g_thread_new ("unref", unref_thread,
+                         zcio_memory_owner_wrap (owner, (guintptr) memory, 1, 3));
+
+  g_mutex_lock (&slow.lock);
+  while (!slow.releasing)
+    g_cond_wait (&slow.changed, &slow.lock);
+  slow.may_return = TRUE;
+  g_cond_broadcast (&slow.changed);
+  g_mutex_unlock (&slow.lock);
+
+  zcio_memory_owner_close (owner);
+  g_assert_cmpint (g_atomic_int_get (&slow.returned), ==, 1);
+
+  g_thread_join (thread);
+  g_cond_clear (&slow.changed);
+  g_mutex_clear (&slow.lock);
+}
+
+static void
+test_close (void)
+{
+  Fixture fixture = { { 0 } };
+  g_autoptr (ZcioMemoryOwner) owner = NULL;
+  GBytes *before;
+  GBytes *after;
+  guint8 memory[1];
+
+  g_test_summary ("A closed owner releases nothing, but still makes bytes");
+
+  owner = zcio_memory_owner_new (on_release, &fixture, on_notify);
+  before = zcio_memory_owner_wrap (owner, (guintptr) memory, 1, 1);
+
+  zcio_memory_owner_close (owner);
+  g_assert_cmpint (fixture.notified, ==, 1);
+  g_bytes_unref (before);
+  g_assert_cmpint (fixture.released[1], ==, 0);
+
+  after = zcio_memory_owner_wrap (owner, (guintptr) memory, 1, 2);
+  g_assert_cmpuint (g_bytes_get_size (after), ==, 1);
+  g_bytes_unref (after);
+  g_assert_cmpint (fixture.released[2], ==, 0);
+
+  zcio_memory_owner_close (owner);
+  g_assert_finalize_object (g_steal_pointer (&owner));
+  g_assert_cmpint (fixture.notified, ==, 1);
 }
 
 int
@@ -275,7 +373,10 @@ main (int argc,
   g_test_add_func ("/memory-owner/outlives", test_outlives);
   g_test_add_func ("/memory-owner/other-thread", test_other_thread);
   g_test_add_func ("/memory-owner/threads", test_threads);
+  g_test_add_func ("/memory-owner/close", test_close);
+  g_test_add_func ("/memory-owner/close-waits", test_close_waits);
   g_test_add_func ("/memory-owner/bad-input", test_bad_input);
+  g_test_add_func ("/memory-owner/no-python", test_no_python);
   g_test_add_func ("/memory-owner/without-function", test_without_function);
 
   return g_test_run ();

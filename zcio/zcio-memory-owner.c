@@ -52,10 +52,16 @@ struct _ZcioMemoryOwner
 {
   GObject parent_instance;
 
-  /* None of them changes after zcio_memory_owner_new (). */
+  /* None of them changes between zcio_memory_owner_new () and …_close (). */
   ZcioMemoryReleaseFunc release;
   gpointer user_data;
   GDestroyNotify notify;
+
+  /* For those below */
+  GMutex lock;
+  GCond idle;
+  guint n_releasing;
+  gboolean closed;
 };
 
 typedef struct
@@ -73,6 +79,8 @@ zcio_memory_owner_finalize (GObject *object)
 
   if (self->notify != NULL)
     self->notify (self->user_data);
+  g_cond_clear (&self->idle);
+  g_mutex_clear (&self->lock);
 
   G_OBJECT_CLASS (zcio_memory_owner_parent_class)->finalize (object);
 }
@@ -94,6 +102,8 @@ static void
 zcio_memory_owner_init (ZcioMemoryOwner *self)
 {
   self->release = release_nothing;
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->idle);
 }
 
 /**
@@ -131,6 +141,30 @@ zcio_memory_owner_new (ZcioMemoryReleaseFunc release,
   return owner;
 }
 
+static gboolean
+begin_release (ZcioMemoryOwner *self)
+{
+  gboolean closed;
+
+  g_mutex_lock (&self->lock);
+  closed = self->closed;
+  if (!closed)
+    self->n_releasing++;
+  g_mutex_unlock (&self->lock);
+
+  return !closed;
+}
+
+static void
+end_release (ZcioMemoryOwner *self)
+{
+  g_mutex_lock (&self->lock);
+  self->n_releasing--;
+  if (self->n_releasing == 0)
+    g_cond_broadcast (&self->idle);
+  g_mutex_unlock (&self->lock);
+}
+
 static void
 wrapped_free (gpointer data)
 {
@@ -139,7 +173,11 @@ wrapped_free (gpointer data)
   guint64 token = wrapped->token;
 
   g_free (wrapped);
-  owner->release (token, owner->user_data);
+  if (begin_release (owner))
+    {
+      owner->release (token, owner->user_data);
+      end_release (owner);
+    }
   g_object_unref (owner);
 }
 
@@ -154,7 +192,8 @@ wrapped_free (gpointer data)
  *
  * The memory must stay where it is, and its contents must not change, until the
  * release function of @owner is called with @token. That happens exactly once,
- * when the last reference to the #GBytes has gone; for an empty one, too.
+ * when the last reference to the #GBytes has gone; for an empty one, too. (See also
+ * zcio_memory_owner_close().)
  *
  * The address is a number because bindings copy arrays, and refuse or mangle
  * untyped pointers, on their way to C.
@@ -180,4 +219,36 @@ zcio_memory_owner_wrap (ZcioMemoryOwner *owner,
   wrapped->token = token;
 
   return g_bytes_new_with_free_func ((gconstpointer) address, size, wrapped_free, wrapped);
+}
+
+/**
+ * zcio_memory_owner_close:
+ * @owner: a #ZcioMemoryOwner
+ *
+ * Lets the release function of @owner be called no more, and waits until calls of it
+ * in other threads have returned. The memory of each #GBytes that is still there must
+ * stay where it is until the process ends.
+ *
+ * An interpreter that is about to shut down calls this, because the kernel may hold
+ * memory for longer than the interpreter lives. The release function itself must not
+ * call it.
+ *
+ * Since: 1.0
+ */
+void
+zcio_memory_owner_close (ZcioMemoryOwner *owner)
+{
+  GDestroyNotify notify;
+
+  g_return_if_fail (ZCIO_IS_MEMORY_OWNER (owner));
+
+  g_mutex_lock (&owner->lock);
+  owner->closed = TRUE;
+  while (owner->n_releasing > 0)
+    g_cond_wait (&owner->idle, &owner->lock);
+  notify = g_steal_pointer (&owner->notify);
+  g_mutex_unlock (&owner->lock);
+
+  if (notify != NULL)
+    notify (owner->user_data);
 }

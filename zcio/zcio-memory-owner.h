@@ -28,7 +28,8 @@ G_DECLARE_FINAL_TYPE (ZcioMemoryOwner, zcio_memory_owner, ZCIO, MEMORY_OWNER, GO
  * @user_data: data given to zcio_memory_owner_new()
  *
  * Called once for each #GBytes of zcio_memory_owner_wrap(), when its last
- * reference has gone; in whichever thread that was.
+ * reference has gone, in whichever thread that was; never after
+ * zcio_memory_owner_close().
  *
  * Since: 1.0
  */
@@ -40,9 +41,13 @@ ZcioMemoryOwner *zcio_memory_owner_new (ZcioMemoryReleaseFunc release,
                                         gpointer              user_data,
                                         GDestroyNotify        notify) G_GNUC_WARN_UNUSED_RESULT;
 ZCIO_AVAILABLE_IN_1_0
+ZcioMemoryOwner *zcio_memory_owner_new_for_python (GError **error) G_GNUC_WARN_UNUSED_RESULT;
+ZCIO_AVAILABLE_IN_1_0
 GBytes *zcio_memory_owner_wrap (ZcioMemoryOwner *owner,
                                 guintptr         address,
                                 gsize            size,
                                 guint64          token) G_GNUC_WARN_UNUSED_RESULT;
+ZCIO_AVAILABLE_IN_1_0
+void zcio_memory_owner_close (ZcioMemoryOwner *owner);
 
 G_END_DECLS
