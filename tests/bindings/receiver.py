@@ -61,4 +61,8 @@ def main():
         print(size, checksum, flush=True)
 
 
-main()
+try:
+    main()
+except BrokenPipeError:
+    # The test has ended
+    sys.stderr.close()
