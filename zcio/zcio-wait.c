@@ -59,6 +59,7 @@ typedef struct
   gint64 deadline;
   int pause;
   gboolean resting;
+  gboolean reaped;
   int event_fd;
   GCancellable *cancellable;
   GPollFD cancel_fd;
@@ -234,7 +235,9 @@ look (ZcioTransmitter *transmitter,
 static gboolean
 rest_or_give_up (Wait *wait)
 {
-  if (zcio_transmitter_reap (wait->transmitter) > 0 ||
+  /* The next turn need not look once more. */
+  wait->reaped = zcio_transmitter_reap (wait->transmitter) > 0;
+  if (wait->reaped ||
       zcio_transmitter_clear_error_queue (wait->transmitter) ||
       look (wait->transmitter, wait->socket, 0) == 0)
     {
@@ -261,8 +264,9 @@ wait_turn (Wait      *wait,
   short revents = 0;
 
   *result = FALSE;
-  if (zcio_transmitter_reap (wait->transmitter) > 0)
+  if (wait->reaped || zcio_transmitter_reap (wait->transmitter) > 0)
     {
+      wait->reaped = FALSE;
       wait->pause = 0;
       /* The timeout is for a peer that takes nothing at all; but a reader waits for data. */
       if (wait->what != ZCIO_WAIT_READABLE)
