@@ -107,6 +107,9 @@ def _lock(obj, name):
     return _owner_wrap(_owner, view.buf or 0, view.len, token)
 
 
+_PLAIN_TYPES = frozenset((bytearray, bytes, memoryview))
+
+
 def _to_bytes(obj, name):
     if isinstance(obj, _Bytes):
         return obj
@@ -486,7 +489,13 @@ class SocketStream(Zcio.SocketStream):
         Returns how many bytes the kernel has accepted, which is all of them.
         """
         if len(buffers) == 1:
-            return _write_zerocopy(self, _to_bytes(buffers[0], 'buffers[0]'), cancellable)[1]
+            # What is most often sent goes the shortest way
+            data, = buffers
+            if type(data) in _PLAIN_TYPES:
+                data = _lock(data, 'buffers[0]')
+            else:
+                data = _to_bytes(data, 'buffers[0]')
+            return _write_zerocopy(self, data, cancellable)[1]
         return _writev_zerocopy(self, _to_bytes_list(buffers, 'buffers'), cancellable)[1]
 
     async def send_async(self, *buffers, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None):

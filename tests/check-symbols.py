@@ -88,6 +88,18 @@ class Symbols(unittest.TestCase):
                 self.assertEqual(sorted(prototypes - marked), [])
 
 
+class Manual(unittest.TestCase):
+    def test_same_functions(self):
+        """The list of the manual has what is exported, and nothing else"""
+        sections = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                'docs', 'zcio-1-sections.txt')
+        if not os.path.exists(sections):
+            self.skipTest('there is no list of the manual yet')
+        with open(sections, encoding='utf-8') as file:
+            listed = set(re.findall(r'^zcio_\w+$', file.read(), re.MULTILINE))
+        self.assertEqual(sorted(listed ^ exported_symbols()), [])
+
+
 @unittest.skipIf(not GIR, 'built without introspection')
 class Introspection(unittest.TestCase):
     def setUp(self):
