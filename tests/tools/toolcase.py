@@ -37,6 +37,7 @@ HAVE_IPV6 = os.path.exists('/proc/net/if_inet6') and '00000000000000000000000000
 FAMILIES = {'ipv4': '127.0.0.1', 'ipv6': '::1'}
 
 _cases = []
+_started = []
 
 Skip = unittest.SkipTest
 
@@ -63,9 +64,21 @@ def need_ipv6():
         raise Skip('there is no IPv6')
 
 
+def run_case(function):
+    """What a case that failed has left running ends with it."""
+    try:
+        function()
+    finally:
+        for process in _started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        _started.clear()
+
+
 def main():
     """Prints TAP; goes on after a failure."""
-    methods = {'test_' + f.__name__: lambda self, f=f: f() for f in _cases}
+    methods = {'test_' + f.__name__: lambda self, f=f: run_case(f) for f in _cases}
     tests = type('Tool', (unittest.TestCase,), methods)
     print('1..%d' % len(methods))
     result = unittest.TestSuite(tests(name) for name in methods).run(tap.TapResult())
@@ -105,7 +118,9 @@ def start(*arguments, program=None, **keys):
     keys.setdefault('stdin', subprocess.DEVNULL)
     keys.setdefault('stdout', subprocess.PIPE)
     keys.setdefault('stderr', subprocess.PIPE)
-    return subprocess.Popen([program or TOOL] + [str(a) for a in arguments], **keys)
+    process = subprocess.Popen([program or TOOL] + [str(a) for a in arguments], **keys)
+    _started.append(process)
+    return process
 
 
 def end(process, code=0):
