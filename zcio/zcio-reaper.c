@@ -152,8 +152,6 @@ take_delivery (ZcioReaper *self)
 
   g_mutex_lock (&self->lock);
   watch = g_queue_pop_head (&self->delivery);
-  if (watch == NULL)
-    self->dispatcher = NULL;
   g_mutex_unlock (&self->lock);
 
   return watch;
@@ -177,6 +175,30 @@ deliver (ZcioWatch *watch)
 
   if (!news.destroyed)
     news.func (news.sends, news.bytes, news.copied, news.state_changed, news.user_data);
+}
+
+/* Delivers what there is now. What comes in meanwhile is for the next turn of the loop: a
+ * callback that writes and reaps would otherwise keep it from everything else.
+ */
+static void
+deliver_all (ZcioReaper *self)
+{
+  ZcioWatch *watch;
+  guint n;
+
+  g_mutex_lock (&self->lock);
+  n = g_queue_get_length (&self->delivery);
+  g_mutex_unlock (&self->lock);
+
+  while (n-- > 0 && (watch = take_delivery (self)) != NULL)
+    {
+      deliver (watch);
+      zcio_watch_unref (watch);
+    }
+
+  g_mutex_lock (&self->lock);
+  self->dispatcher = NULL;
+  g_mutex_unlock (&self->lock);
 }
 
 /* Finds out about sockets that were closed with sends in flight; without an epoll descriptor,
@@ -275,7 +297,6 @@ reaper_source_prepare (GSource *source,
                        int     *timeout)
 {
   ZcioReaper *self = ((ReaperSource *) source)->reaper;
-
   gboolean has_news;
 
   g_mutex_lock (&self->lock);
@@ -295,7 +316,6 @@ reaper_source_dispatch (GSource     *source,
   ZcioWatch *ready[MAX_EVENTS];
   guint n_ready = take_ready_watches (self, ready);
   guint released = 0;
-  ZcioWatch *watch;
   gint64 now = g_source_get_time (source);
 
   /* Each edge is reported once. So all queues are read before anything is called out, since
@@ -310,11 +330,7 @@ reaper_source_dispatch (GSource     *source,
   sweep_if_due (self, now);
   fall_asleep_or_wake (self, now, released);
 
-  while ((watch = take_delivery (self)) != NULL)
-    {
-      deliver (watch);
-      zcio_watch_unref (watch);
-    }
+  deliver_all (self);
 
   zcio_reaper_unref (self);
   return G_SOURCE_CONTINUE;
