@@ -20,6 +20,8 @@
 #include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -210,6 +212,26 @@ zcio_fault_run (ZcioFaultNetwork *network,
   visit (network, side, run_command, command);
 }
 
+/* Before that it loses packets, and who loses the first ones waits seconds for the next. */
+static void
+wait_until_running (gpointer data)
+{
+  gint64 deadline = zcio_test_get_deadline ();
+  struct ifreq request = { 0 };
+  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_strlcpy (request.ifr_name, data, sizeof request.ifr_name);
+  do
+    {
+      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+      g_usleep (1000);
+      g_assert_cmpint (ioctl (fd, SIOCGIFFLAGS, &request), ==, 0);
+    }
+  while ((request.ifr_flags & IFF_RUNNING) == 0);
+  close (fd);
+}
+
 ZcioFaultNetwork *
 zcio_fault_network_new (void)
 {
@@ -223,6 +245,8 @@ zcio_fault_network_new (void)
   zcio_fault_run (network, ZCIO_FAULT_SENDER,
                   "ip link add zcio-a type veth peer name zcio-b netns /proc/%d/fd/%d",
                   getpid (), network->namespaces[ZCIO_FAULT_RECEIVER]);
+  zcio_fault_run (network, ZCIO_FAULT_RECEIVER,
+                  "ip link set zcio-b address " ZCIO_FAULT_RECEIVER_LINK_ADDRESS);
   for (ZcioFaultSide side = ZCIO_FAULT_SENDER; side <= ZCIO_FAULT_RECEIVER; side++)
     {
       const char *interface = interfaces[side];
@@ -232,6 +256,9 @@ zcio_fault_network_new (void)
                       interface);
       zcio_fault_run (network, side, "ip link set %s up", interface);
     }
+
+  for (ZcioFaultSide side = ZCIO_FAULT_SENDER; side <= ZCIO_FAULT_RECEIVER; side++)
+    visit (network, side, wait_until_running, (gpointer) interfaces[side]);
 
   return network;
 }

@@ -38,6 +38,8 @@ typedef enum
   ZCIO_FAULT_RECEIVER
 } ZcioFaultSide;
 
+#define ZCIO_FAULT_RECEIVER_LINK_ADDRESS "02:00:00:00:00:02"
+
 typedef struct _ZcioFaultNetwork ZcioFaultNetwork;
 
 ZcioFaultNetwork *zcio_fault_network_new  (void);

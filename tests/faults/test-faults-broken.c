@@ -225,26 +225,27 @@ test_linger (gconstpointer data)
   zcio_fault_network_free (network);
 }
 
-/* Packets go out, and nobody takes them. */
+/* Whom the sender's packets are for: in a black hole for nobody. */
+static void
+set_neighbour (ZcioFaultNetwork *network,
+               const char       *address)
+{
+  zcio_fault_run (network, ZCIO_FAULT_SENDER, "ip neighbour replace 192.0.2.2 dev zcio-a lladdr %s",
+                  address);
+  zcio_fault_run (network, ZCIO_FAULT_SENDER,
+                  "ip -6 neighbour replace 2001:db8::2 dev zcio-a lladdr %s", address);
+}
+
 static void
 make_black_hole (ZcioFaultNetwork *network)
 {
-  zcio_fault_run (network, ZCIO_FAULT_RECEIVER, "ip address del 192.0.2.2/24 dev zcio-b");
-  zcio_fault_run (network, ZCIO_FAULT_RECEIVER, "ip address del 2001:db8::2/64 dev zcio-b");
-  /* What it thinks of the neighbour shall not matter. */
-  zcio_fault_run (network, ZCIO_FAULT_SENDER,
-                  "ip neighbour replace 192.0.2.2 dev zcio-a lladdr 02:00:00:00:00:02");
-  zcio_fault_run (network, ZCIO_FAULT_SENDER,
-                  "ip -6 neighbour replace 2001:db8::2 dev zcio-a lladdr 02:00:00:00:00:02");
+  set_neighbour (network, "02:00:00:00:00:0f");
 }
 
 static void
 end_black_hole (ZcioFaultNetwork *network)
 {
-  zcio_fault_run (network, ZCIO_FAULT_RECEIVER, "ip address add 192.0.2.2/24 dev zcio-b");
-  zcio_fault_run (network, ZCIO_FAULT_RECEIVER, "ip address add 2001:db8::2/64 dev zcio-b nodad");
-  zcio_fault_run (network, ZCIO_FAULT_SENDER, "ip neighbour del 192.0.2.2 dev zcio-a");
-  zcio_fault_run (network, ZCIO_FAULT_SENDER, "ip -6 neighbour del 2001:db8::2 dev zcio-a");
+  set_neighbour (network, ZCIO_FAULT_RECEIVER_LINK_ADDRESS);
 }
 
 static void

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -211,7 +212,8 @@ test_mptcp (void)
   ZcioFaultTransfer transfer;
   GSocket *peer;
 
-  g_test_summary ("A socket of several paths refuses zero-copy; its stream copies");
+  g_test_summary ("A socket of several paths refuses zero-copy; its stream copies, whatever the mode and "
+                  "the threshold");
 
   if (listener < 0 || fd < 0)
     {
@@ -226,6 +228,11 @@ test_mptcp (void)
   peer = wrap (accept4 (listener, NULL, NULL, SOCK_CLOEXEC));
   zcio_fault_transfer_begin_with (&transfer, wrap (fd), peer, ZCIO_ZERO_COPY_MODE_ALWAYS,
                                   ZCIO_TEST_READER_DEFAULT);
+  g_object_set (transfer.stream, "threshold", G_GUINT64_CONSTANT (1), NULL);
+  zcio_socket_stream_set_zero_copy_mode (transfer.stream, ZCIO_ZERO_COPY_MODE_AUTO);
+  for (guint i = 0; i < 20; i++)
+    zcio_fault_transfer_write (&transfer, SIZE);
+  zcio_socket_stream_set_zero_copy_mode (transfer.stream, ZCIO_ZERO_COPY_MODE_ALWAYS);
   for (guint i = 0; i < 20; i++)
     zcio_fault_transfer_write (&transfer, SIZE);
   g_assert_cmpint (zcio_socket_stream_get_zero_copy_state (transfer.stream), ==,
@@ -464,6 +471,33 @@ test_signal (void)
   g_object_unref (transfer.peer);
 }
 
+static void
+test_cork (void)
+{
+  ZcioFaultTransfer transfer;
+  GError *error = NULL;
+
+  g_test_summary ("A flush of what a program holds back with TCP_CORK ends, and all has arrived");
+
+  if (!begin (&transfer, ZCIO_TEST_FAMILY_IPV4, 0, ZCIO_TEST_READER_DEFAULT))
+    return;
+
+  for (int no_delay = 0; no_delay <= 1; no_delay++)
+    {
+      g_socket_set_option (transfer.socket, IPPROTO_TCP, TCP_NODELAY, no_delay, &error);
+      g_assert_no_error (error);
+      g_socket_set_option (transfer.socket, IPPROTO_TCP, TCP_CORK, 1, &error);
+      g_assert_no_error (error);
+      zcio_fault_transfer_write (&transfer, 1000);
+      g_output_stream_flush (G_OUTPUT_STREAM (transfer.stream), NULL, &error);
+      g_assert_no_error (error);
+      g_assert_cmpint (g_atomic_int_get (&transfer.released), ==, transfer.n_buffers);
+      zcio_test_reader_wait_received (transfer.reader, transfer.position);
+    }
+
+  zcio_fault_transfer_end (&transfer);
+}
+
 /* Memory of other kinds */
 
 static void
@@ -653,6 +687,7 @@ main (int    argc,
   g_test_add_func ("/faults/gotchas/reset-behind-enobufs", test_reset_behind_enobufs);
   g_test_add_func ("/faults/gotchas/unconnected-behind-enobufs", test_unconnected_behind_enobufs);
   g_test_add_func ("/faults/gotchas/signal", test_signal);
+  g_test_add_func ("/faults/gotchas/cork", test_cork);
   g_test_add_func ("/faults/gotchas/secret-memory", test_secret_memory);
   g_test_add_func ("/faults/gotchas/unmapped", test_unmapped);
   g_test_add_func ("/faults/gotchas/truncated", test_truncated);

@@ -13,7 +13,10 @@
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -232,6 +235,56 @@ test_more (gconstpointer data)
   zcio_fault_network_free (network);
 }
 
+static void
+test_more_and_fault (gconstpointer data)
+{
+  ZcioFaultNetwork *network;
+  ZcioFaultTransfer transfer;
+  gpointer forbidden;
+
+  g_test_summary ("When the tail that a copied head has announced cannot be sent, the head is not "
+                  "held back");
+
+  if (!zcio_fault_begin (0, ZCIO_FAULT_NEEDS_XDP))
+    return;
+
+  network = zcio_fault_network_new ();
+  zcio_fault_attach_xdp (network);
+  begin (&transfer, network, data, ZCIO_ZERO_COPY_MODE_AUTO);
+  forbidden = mmap (NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  g_assert_true (forbidden != MAP_FAILED);
+  for (int no_delay = 0; no_delay <= 1; no_delay++)
+    {
+      GBytes *buffers[21];
+      gsize size = 0;
+      gsize written = 0;
+      GError *error = NULL;
+
+      g_socket_set_option (transfer.socket, IPPROTO_TCP, TCP_NODELAY, no_delay, &error);
+      g_assert_no_error (error);
+      for (guint i = 0; i < 20; i++)
+        {
+          buffers[i] = zcio_test_pattern_bytes (transfer.position + size, 10 + i, NULL);
+          size += 10 + i;
+        }
+      buffers[20] = g_bytes_new_static (forbidden, SIZE);
+      g_assert_false (zcio_socket_stream_writev_zerocopy (transfer.stream, buffers, 21, &written,
+                                                          NULL, &error));
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_FAILED);
+      g_clear_error (&error);
+      g_assert_cmpuint (written, ==, size);
+      transfer.position += size;
+      for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+        g_bytes_unref (buffers[i]);
+
+      zcio_test_reader_wait_received (transfer.reader, transfer.position);
+    }
+
+  zcio_fault_transfer_end (&transfer);
+  munmap (forbidden, SIZE);
+  zcio_fault_network_free (network);
+}
+
 /* Sets a feature of an interface as ethtool would. */
 static void
 switch_scatter_gather_off (void)
@@ -292,6 +345,8 @@ main (int    argc,
   g_test_add_data_func ("/faults/tap/in-flight/ipv6", ipv6, test_tap_in_flight);
   g_test_add_data_func ("/faults/veth/more/ipv4", ipv4, test_more);
   g_test_add_data_func ("/faults/veth/more/ipv6", ipv6, test_more);
+  g_test_add_data_func ("/faults/veth/more-and-fault/ipv4", ipv4, test_more_and_fault);
+  g_test_add_data_func ("/faults/veth/more-and-fault/ipv6", ipv6, test_more_and_fault);
   g_test_add_data_func ("/faults/veth/no-scatter-gather/ipv4", ipv4, test_no_scatter_gather);
   g_test_add_data_func ("/faults/veth/no-scatter-gather/ipv6", ipv6, test_no_scatter_gather);
 
