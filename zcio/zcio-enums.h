@@ -17,6 +17,17 @@
 G_BEGIN_DECLS
 
 /**
+ * SECTION:zcio-enums
+ * @title: Modes and states
+ * @short_description: What a stream may do, and what it does
+ *
+ * A program says with #ZcioZeroCopyMode what it wants, and hears with #ZcioZeroCopyState
+ * what it gets.
+ *
+ * Since: 1.0
+ */
+
+/**
  * ZcioZeroCopyMode:
  * @ZCIO_ZERO_COPY_MODE_AUTO: zero-copy where it pays: above a threshold, and
  *   not while the kernel copies after all

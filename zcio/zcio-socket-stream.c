@@ -633,6 +633,8 @@ zcio_socket_stream_new (GSocket *socket)
  * zcio_socket_stream_get_socket:
  * @stream: a stream
  *
+ * Gets #ZcioSocketStream:socket. May be called in any thread.
+ *
  * Returns: (transfer none): the socket that @stream sends to
  *
  * Since: 1.0

@@ -10,6 +10,19 @@
 
 #include "zcio-statistics.h"
 
+/**
+ * SECTION:zcio-statistics
+ * @title: ZcioStatistics
+ * @short_description: What a stream did, as a snapshot
+ *
+ * #ZcioStatistics tells what became of the bytes that a #ZcioSocketStream was given: how
+ * many the kernel sent from the memory of the program, how many were copied, and why.
+ * zcio_socket_stream_get_statistics() makes one. It does not change, so that two of them
+ * can be subtracted from each other, field by field.
+ *
+ * Since: 1.0
+ */
+
 G_DEFINE_BOXED_TYPE (ZcioStatistics, zcio_statistics, zcio_statistics_copy, zcio_statistics_free)
 
 /**

@@ -17,6 +17,18 @@
 #endif
 
 /**
+ * SECTION:zcio-version-macros
+ * @title: Versions
+ * @short_description: Which version it is, and which one a program asks for
+ *
+ * What a program is compiled against, as numbers; and two macros by which it says to the
+ * compiler which versions of zcio it is meant for, as with %GLIB_VERSION_MIN_REQUIRED and
+ * %GLIB_VERSION_MAX_ALLOWED.
+ *
+ * Since: 1.0
+ */
+
+/**
  * ZCIO_VERSION_1_0:
  *
  * The first stable version, for use in %ZCIO_VERSION_MIN_REQUIRED and

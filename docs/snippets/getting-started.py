@@ -1,0 +1,28 @@
+#!/usr/bin/python3
+# getting-started.py - sends 64 MiB to HOST PORT without copying them
+#
+# SPDX-FileCopyrightText: The zcio authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+import sys
+
+import gi
+gi.require_version("Zcio", "1")
+from gi.repository import Gio, GLib, Zcio
+
+# from now on GIO's connections can send by zero-copy
+Zcio.TcpConnection.register()
+
+host, port = sys.argv[1:]
+connection = Gio.SocketClient().connect_to_host(host, int(port), None)
+stream = connection.get_output_stream()
+
+# a plain call: copies
+stream.write_all(b"hello\n", None)
+
+# a zero-copy call: the stream has taken a reference to the bytes
+stream.write_zerocopy(GLib.Bytes.new(bytes(64 << 20)), None)
+print(stream.describe())
+
+# closing waits until the kernel has released the bytes
+connection.close(None)

@@ -1,0 +1,65 @@
+#!/usr/bin/python3
+# test-snippets.py - runs the programs that the guide shows
+#
+# SPDX-FileCopyrightText: The zcio authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# usage: test-snippets.py BUILD-DIRECTORY SOURCE-DIRECTORY NAME…
+#
+# Each program is called with the address of a sink and must end well; what the sink got is
+# compared with EXPECTED. NAME.c was built to BUILD-DIRECTORY/snippet-NAME; NAME.py is run.
+
+import hashlib
+import os
+import subprocess
+import sys
+import unittest
+
+import tap
+from sink import Sink
+
+BUILD, SOURCE, *NAMES = sys.argv[1:]
+
+MIB = 1 << 20
+
+
+def zeros(size, before=b''):
+    return len(before) + size, hashlib.sha256(before + bytes(size)).hexdigest()
+
+
+# What arrives: a list with an entry for each connection
+EXPECTED = {
+    'getting-started': [zeros(64 * MIB, b'hello\n')],
+}
+
+
+class Snippets(unittest.TestCase):
+    def run_one(self, name):
+        stem, kind = os.path.splitext(name)
+        if kind == '.py':
+            command = [sys.executable, os.path.join(SOURCE, name)]
+        else:
+            command = [os.path.join(BUILD, 'snippet-' + stem)]
+        sink = Sink()
+        try:
+            run = subprocess.run(command + ['127.0.0.1', str(sink.port)], text=True, timeout=120,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        finally:
+            results = sink.close()
+        for line in run.stdout.splitlines():
+            print('# ' + line)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual([error for _, _, error in results if error], [])
+        self.assertEqual(sorted(result[:2] for result in results), sorted(EXPECTED[stem]))
+
+
+def add(name):
+    setattr(Snippets, 'test_' + name.replace('-', '_').replace('.', '_'),
+            lambda self: self.run_one(name))
+
+
+for name in NAMES:
+    add(name)
+
+if __name__ == '__main__':
+    tap.main()
