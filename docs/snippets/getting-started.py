@@ -8,7 +8,7 @@ import sys
 
 import gi
 gi.require_version("Zcio", "1")
-from gi.repository import Gio, GLib, Zcio
+from gi.repository import Gio, Zcio
 
 # from now on GIO's connections can send by zero-copy
 Zcio.TcpConnection.register()
@@ -20,9 +20,9 @@ stream = connection.get_output_stream()
 # a plain call: copies
 stream.write_all(b"hello\n", None)
 
-# a zero-copy call: the stream has taken a reference to the bytes
-stream.write_zerocopy(GLib.Bytes.new(bytes(64 << 20)), None)
+# a zero-copy call: the stream has taken a reference to the object
+stream.send(bytes(64 << 20))
 print(stream.describe())
 
-# closing waits until the kernel has released the bytes
+# closing waits until the kernel has released the memory
 connection.close(None)

@@ -22,6 +22,14 @@ BUILD, SOURCE, *NAMES = sys.argv[1:]
 
 MIB = 1 << 20
 
+RUN_SCRIPT = """
+import os, runpy, sys
+import gi.overrides
+gi.overrides.__path__.insert(0, os.environ['ZCIO_OVERRIDES'])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
 
 def zeros(size, before=b''):
     return len(before) + size, hashlib.sha256(before + bytes(size)).hexdigest()
@@ -37,7 +45,8 @@ class Snippets(unittest.TestCase):
     def run_one(self, name):
         stem, kind = os.path.splitext(name)
         if kind == '.py':
-            command = [sys.executable, os.path.join(SOURCE, name)]
+            # as if the override were installed
+            command = [sys.executable, '-c', RUN_SCRIPT, os.path.join(SOURCE, name)]
         else:
             command = [os.path.join(BUILD, 'snippet-' + stem)]
         sink = Sink()
