@@ -37,7 +37,7 @@ PROGRAMS = {
 }
 ROUNDS = '300'
 # What hangs is caught, too.
-TIMEOUT = 300
+TIMEOUT = 100
 ENOUGH = 2
 
 
