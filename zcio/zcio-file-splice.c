@@ -303,7 +303,7 @@ send_mapped (ZcioFileSplice  *self,
     }
 
   vector.buffer = zcio_file_window_get (self->window, self->position, &in_window);
-  vector.size = MIN (size, MAX (self->size - self->position, 0));
+  vector.size = MIN (size, (gsize) MAX (self->size - self->position, 0));
   zcio_send_request_init_vectors (&request, &vector, 1, TRUE, NULL);
   request.keep_off = TRUE;
   request.release = (GDestroyNotify) zcio_file_window_unref;
