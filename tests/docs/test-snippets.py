@@ -31,13 +31,34 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
+def contents(data):
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
 def zeros(size, before=b''):
-    return len(before) + size, hashlib.sha256(before + bytes(size)).hexdigest()
+    return contents(before + bytes(size))
+
+
+def file(path):
+    """What is there when the tests run"""
+    if not os.path.exists(path):
+        return None
+    with open(path, 'rb') as opened:
+        return contents(opened.read())
 
 
 # What arrives: a list with an entry for each connection
 EXPECTED = {
+    'completions': [zeros(16 * MIB)],
+    'files': [zeros(7 * MIB)],
     'getting-started': [zeros(64 * MIB, b'hello\n')],
+    'limits': [zeros(32 * MIB)],
+    'migration': [zeros(3 * 8 * (1344 + 128 * 4096))],
+    'one-line': [file(os.path.join(BUILD, 'snippet-one-line'))],
+    'ownership': [contents(b'text\n' + bytes(64 + 2 * 4096) + b'p' * MIB)],
+    'send-async': [zeros(16 * MIB)],
+    'statistics': [zeros(16 * MIB)],
+    'threads': [zeros(16 * MIB)],
 }
 
 
