@@ -31,8 +31,11 @@ main (int argc, char **argv)
   g_object_set (stream, "max-bytes-in-flight", (guint64) 8 << 20, NULL);
   /* } budget */
 
+  zcio_socket_stream_set_zero_copy_mode (stream, ZCIO_ZERO_COPY_MODE_ALWAYS);
   for (int i = 0; i < 32; i++)
     {
+      if (i == 16)
+        zcio_socket_stream_set_zero_copy_mode (stream, ZCIO_ZERO_COPY_MODE_NEVER);
       check (zcio_socket_stream_write_zerocopy (stream, block, NULL, NULL, &error), error);
       while (g_main_context_iteration (NULL, FALSE))
         ;

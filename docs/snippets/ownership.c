@@ -69,6 +69,8 @@ main (int argc, char **argv)
   ZcioSocketStream *stream = get_stream (connection);
   GError *error = NULL;
 
+  /* over loopback AUTO copies */
+  zcio_socket_stream_set_zero_copy_mode (stream, ZCIO_ZERO_COPY_MODE_ALWAYS);
   check (send_text (stream, g_strdup ("text\n"), &error), error);
   check (send_message (stream, &error), error);
   for (int i = 0; i < 16; i++)

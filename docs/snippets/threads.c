@@ -42,6 +42,7 @@ main (int argc, char **argv)
   g_autoptr (GSocketConnection) connection = connect_to (argv);
   GError *error = NULL;
 
+  zcio_socket_stream_set_zero_copy_mode (get_stream (connection), ZCIO_ZERO_COPY_MODE_ALWAYS);
   run (get_stream (connection));
   check (g_io_stream_close (G_IO_STREAM (connection), NULL, &error), error);
   return 0;

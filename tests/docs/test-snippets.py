@@ -62,6 +62,18 @@ EXPECTED = {
 }
 
 
+# Besides, what they must print
+SAYS = {
+    'completions.c': '16777216 bytes released',
+    'getting-started.c': 'copying: the peer is on this host',
+    'getting-started.py': 'copying: the peer is on this host',
+    'limits.c': 'copying: zero-copy is switched off',
+    'migration.c': 'the kernel copied in this round',
+    'send-async.py': str(16 * MIB),
+    'statistics.c': 'mostly copied by the kernel after all',
+}
+
+
 class Snippets(unittest.TestCase):
     def run_one(self, name):
         stem, kind = os.path.splitext(name)
@@ -79,6 +91,7 @@ class Snippets(unittest.TestCase):
         for line in run.stdout.splitlines():
             print('# ' + line)
         self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn(SAYS.get(name, ''), run.stdout)
         self.assertEqual([error for _, _, error in results if error], [])
         self.assertEqual(sorted(result[:2] for result in results), sorted(EXPECTED[stem]))
 
