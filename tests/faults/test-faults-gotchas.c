@@ -242,40 +242,40 @@ test_mptcp (void)
   close (listener);
 }
 
-/* Somebody else's sends, before. */
-static void
-send_raw (ZcioFaultTransfer *transfer,
-          guint              n)
-{
-  static guint8 buffers[4][5000];
-  const int one = 1;
-  int fd = g_socket_get_fd (transfer->socket);
+#define RAW_SIZE (4 * 5000)
 
-  g_assert_cmpuint (n, <=, 4);
+/* Somebody else's sends, before there is a stream. */
+static void
+send_raw (GSocket *socket)
+{
+  static guint8 buffer[RAW_SIZE];
+  const int one = 1;
+  int fd = g_socket_get_fd (socket);
+
+  zcio_test_pattern_fill (0, buffer, RAW_SIZE);
   g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof one), ==, 0);
-  for (guint i = 0; i < n; i++)
-    {
-      zcio_test_pattern_fill (transfer->position, buffers[i], sizeof buffers[i]);
-      g_assert_cmpint (send (fd, buffers[i], sizeof buffers[i], zcio_zero_copy_flag), ==,
-                       sizeof buffers[i]);
-      transfer->position += sizeof buffers[i];
-    }
+  for (gsize offset = 0; offset < RAW_SIZE; offset += 5000)
+    g_assert_cmpint (send (fd, buffer + offset, 5000, zcio_zero_copy_flag), ==, 5000);
 }
 
 static void
 test_adopted (gconstpointer data)
 {
   ZcioFaultTransfer transfer;
-  guint64 before;
+  GSocket *socket;
+  GSocket *peer;
 
   g_test_summary ("On a socket that somebody else has sent to by zero-copy no buffer comes back "
                   "for a send that was not its own");
 
-  if (!begin (&transfer, GPOINTER_TO_INT (data), SMALL_BUFFERS, ZCIO_TEST_READER_PAUSED))
+  if (!zcio_test_socket_pair (GPOINTER_TO_INT (data), SMALL_BUFFERS, &socket, &peer))
     return;
 
-  send_raw (&transfer, 4);
-  before = transfer.position;
+  g_socket_set_timeout (socket, ZCIO_TEST_GUARD_SECONDS);
+  send_raw (socket);
+  zcio_fault_transfer_begin_with (&transfer, socket, peer, ZCIO_ZERO_COPY_MODE_ALWAYS,
+                                  ZCIO_TEST_READER_PAUSED);
+  transfer.position = RAW_SIZE;
   zcio_fault_transfer_fill (&transfer, SIZE);
   zcio_test_reader_resume (transfer.reader);
   for (guint i = 0; i < 50; i++)
@@ -285,7 +285,6 @@ test_adopted (gconstpointer data)
   /* The statistics know nothing of what went before. */
   g_clear_object (&transfer.stream);
   g_clear_object (&transfer.socket);
-  g_assert_cmpuint (before, ==, 20000);
   g_assert_cmpuint (zcio_test_reader_finish (transfer.reader, NULL, NULL), ==, transfer.position);
   g_object_unref (transfer.peer);
 }
