@@ -349,6 +349,27 @@ test_new_stream (void)
 }
 
 static void
+test_other_stream (void)
+{
+  Fixture f;
+  g_autoptr (ZcioSocketStream) other = NULL;
+
+  g_test_summary ("What a stream leaves in flight comes back although another stream of the socket "
+                  "does nothing, and that one keeps its connection");
+
+  if (!set_up (&f))
+    return;
+  other = zcio_socket_stream_new (f.socket);
+  put_much_in_flight (&f);
+  g_assert_finalize_object (g_steal_pointer (&f.stream));
+
+  zcio_test_reader_resume (f.reader);
+  zcio_test_wait_until (NULL, g_atomic_int_get (&f.released) == N_BUFFERS);
+  g_clear_object (&other);
+  tear_down (&f, TOTAL);
+}
+
+static void
 test_socket_finalized (void)
 {
   Fixture f;
@@ -487,6 +508,7 @@ main (int    argc,
   g_test_add_func ("/linger/timeout", test_timeout);
   g_test_add_func ("/linger/owner-goes-on", test_owner_goes_on);
   g_test_add_func ("/linger/new-stream", test_new_stream);
+  g_test_add_func ("/linger/other-stream", test_other_stream);
   g_test_add_func ("/linger/socket-finalized", test_socket_finalized);
   g_test_add_func ("/linger/owner-closes", test_owner_closes);
   g_test_add_func ("/linger/closed-under-stream", test_closed_under_stream);

@@ -26,6 +26,7 @@
  * ZcioLinger:
  * @transmitter: owned
  * @fd: owned; -1 if there is none
+ * @timeout: how long a peer may keep memory in flight
  * @deadline: when to reset the connection
  * @stopped: nobody wants it any more
  *
@@ -35,6 +36,7 @@ struct _ZcioLinger
 {
   ZcioTransmitter *transmitter;
   int fd;
+  gint64 timeout;
   gint64 deadline;
   gboolean stopped;
   gboolean shut_down;
@@ -82,6 +84,7 @@ static gboolean
 look_at (ZcioLinger *linger,
          gint64      now)
 {
+  gboolean in_use = FALSE;
   gboolean socket_gone = FALSE;
   gboolean stopped;
 
@@ -91,13 +94,17 @@ look_at (ZcioLinger *linger,
   if (stopped)
     return TRUE;
 
-  if (zcio_transmitter_reap_lingering (linger->transmitter, &socket_gone))
+  if (zcio_transmitter_reap_lingering (linger->transmitter, &in_use, &socket_gone))
     return TRUE;
+
+  /* A stream that still sends is not to lose its connection. */
+  if (in_use)
+    linger->deadline = now + linger->timeout;
 
   if (!linger->was_reset && now >= linger->deadline)
     {
       reset (linger);
-      return zcio_transmitter_reap_lingering (linger->transmitter, &socket_gone);
+      return zcio_transmitter_reap_lingering (linger->transmitter, &in_use, &socket_gone);
     }
 
   /* The duplicate holds back the FIN of a socket that nobody else has open. */
@@ -225,6 +232,7 @@ zcio_linger_start (ZcioTransmitter *transmitter,
 
   linger->transmitter = zcio_transmitter_ref (transmitter);
   linger->fd = fd;
+  linger->timeout = timeout;
   linger->deadline = g_get_monotonic_time () + timeout;
 
   g_mutex_lock (&linger_lock);

@@ -22,6 +22,9 @@
 #define REAP_AFTER_SENDS 32
 #define REAP_AFTER_BYTES ((gsize) 8 * 1024 * 1024)
 
+/* GSO_MAX_SIZE: no packet of the kernel's is larger. */
+#define MAX_PACKET_SIZE (8 * 65535)
+
 /* A low limit of bytes in flight does not make the sends smaller than this. */
 #define MIN_SEND_SIZE ((gsize) 64 * 1024)
 
@@ -199,7 +202,8 @@ call_send (ZcioTransmitter    *self,
 
 /* Nobody knows how often this socket was sent to by zero-copy before us. One send goes
  * alone then, and its notification tells the id; all earlier ones must be back by then. They
- * are when no more is unacknowledged than we have written ourselves.
+ * are when nothing is unacknowledged, or only what we have written ourselves; and that not to
+ * the same packet, for a packet comes back as a whole.
  */
 static gboolean
 may_send_alone_locked (ZcioTransmitter *self,
@@ -216,7 +220,8 @@ may_send_alone_locked (ZcioTransmitter *self,
 
   unacknowledged = self->syscalls->get_unacknowledged (self->syscalls, fd);
   own = self->counters.bytes_written + __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED);
-  if (unacknowledged < 0 || (guint) unacknowledged > own)
+  if (unacknowledged != 0 &&
+      (unacknowledged < 0 || own < (guint64) unacknowledged + MAX_PACKET_SIZE))
     return FALSE;
 
   while (!empty)

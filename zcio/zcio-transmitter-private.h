@@ -174,8 +174,11 @@ gboolean         zcio_transmitter_has_lost_fd_locked (ZcioTransmitter  *self);
 gboolean         zcio_transmitter_abort            (ZcioTransmitter    *self,
                                                     GError            **error);
 
-/* For the linger alone. Returns TRUE when nothing is left in flight. */
+/* For the linger alone. Returns TRUE when nothing is left in flight. *@in_use is whether there
+ * are streams.
+ */
 gboolean         zcio_transmitter_reap_lingering   (ZcioTransmitter    *self,
+                                                    gboolean           *in_use,
                                                     gboolean           *socket_gone);
 void             zcio_transmitter_release_all      (ZcioTransmitter    *self);
 

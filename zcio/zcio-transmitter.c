@@ -552,7 +552,8 @@ void
 zcio_transmitter_detach (ZcioTransmitter *self)
 {
   g_mutex_lock (&self->lock);
-  if (--self->n_streams == 0)
+  /* Another stream of the socket that does nothing would not reap either. */
+  if (--self->n_streams == 0 || self->watches == NULL)
     {
       zcio_transmitter_collect_locked (self);
       start_linger_locked (self);
@@ -562,12 +563,14 @@ zcio_transmitter_detach (ZcioTransmitter *self)
 
 gboolean
 zcio_transmitter_reap_lingering (ZcioTransmitter *self,
+                                 gboolean        *in_use,
                                  gboolean        *socket_gone)
 {
   gboolean done;
 
   g_mutex_lock (&self->lock);
   zcio_transmitter_collect_locked (self);
+  *in_use = self->n_streams > 0;
   *socket_gone = self->socket == NULL || g_socket_is_closed (self->socket);
   done = self->window.sends_in_flight == 0 || self->linger == NULL;
   if (done)
