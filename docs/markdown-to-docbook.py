@@ -49,7 +49,7 @@ class Chapter:
         word = text[:-2] if text.endswith('()') else text
         escaped = html.escape(text, quote=False)
         owner, colon, member = word.partition(':')
-        if word in self.symbols:
+        if word in self.symbols or re.match(r'ZCIO_ZERO_COPY_(MODE|STATE)_', word):
             anchor = word.replace('_', '-')
             if re.fullmatch(r'[A-Z][A-Z0-9_]+', word):
                 anchor += ':CAPS'

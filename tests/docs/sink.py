@@ -7,6 +7,15 @@ import hashlib
 import socket
 import threading
 
+# Runs a Python program as if zcio's override were installed
+RUN_SCRIPT = """
+import os, runpy, sys
+import gi.overrides
+gi.overrides.__path__.insert(0, os.environ['ZCIO_OVERRIDES'])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
 
 class Sink:
     """Listens on loopback, takes all connections until the end of each, and says back

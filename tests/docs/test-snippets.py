@@ -16,20 +16,11 @@ import sys
 import unittest
 
 import tap
-from sink import Sink
+from sink import RUN_SCRIPT, Sink
 
 BUILD, SOURCE, *NAMES = sys.argv[1:]
 
 MIB = 1 << 20
-
-RUN_SCRIPT = """
-import os, runpy, sys
-import gi.overrides
-gi.overrides.__path__.insert(0, os.environ['ZCIO_OVERRIDES'])
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
-
 
 def contents(data):
     return len(data), hashlib.sha256(data).hexdigest()
