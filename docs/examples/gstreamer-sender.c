@@ -100,9 +100,10 @@ main (int argc, char **argv)
   if (connection == NULL)
     g_error ("%s", error->message);
 
-  description = g_strdup_printf ("fakesrc num-buffers=%s format=bytes sizetype=fixed "
+  /* of segments in bytes the sink wants a stream that can seek */
+  description = g_strdup_printf ("fakesrc num-buffers=%s format=time sizetype=fixed "
                                  "sizemax=1048576 filltype=zero ! "
-                                 "giostreamsink name=sink", argc > 3 ? argv[3] : "64");
+                                 "giostreamsink name=sink sync=false", argc > 3 ? argv[3] : "64");
   pipeline = gst_parse_launch (description, &error);
   if (pipeline == NULL)
     g_error ("%s", error->message);
