@@ -85,6 +85,7 @@ class Files(unittest.TestCase):
 
     def test_versions(self):
         self.assertTrue(read('NEWS').decode().startswith(f'Version {VERSION}\n'))
+        self.assertTrue(read('debian/changelog').decode().startswith(f'zcio ({VERSION}) '))
         doap = '{http://usefulinc.com/ns/doap#}'
         project = ElementTree.fromstring(read('zcio.doap'))
         self.assertEqual(project.tag, doap + 'Project')

@@ -91,8 +91,8 @@ class Subproject(unittest.TestCase):
 
     def test_only_glib(self):
         """Nothing is asked for by name, so nothing that is missing is an error"""
-        output = self.meson('-Dgtk_doc=true', '-Dinstalled_tests=true', SOURCE_ROOT,
-                            self.path('build'))
+        output = self.meson('-Dgtk_doc=true', '-Dexamples=true', '-Dinstalled_tests=true',
+                            SOURCE_ROOT, self.path('build'))
         for part in OPTIONAL:
             with self.subTest(part=part):
                 self.assertRegex(output, rf'(?m)^ +{re.escape(part)} *: (NO|no)\b')
