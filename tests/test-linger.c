@@ -370,6 +370,36 @@ test_other_stream (void)
 }
 
 static void
+test_idle_stream (gconstpointer data)
+{
+  gboolean made_before = GPOINTER_TO_INT (data);
+  Fixture f;
+  ZcioSocketStream *other = NULL;
+
+  g_test_summary ("What a stream left in flight is released although another stream of its socket "
+                  "does nothing; that stream's connection is not reset meanwhile");
+
+  if (!set_up (&f))
+    return;
+  g_object_set (f.stream, "linger-timeout", 1, NULL);
+  put_much_in_flight (&f);
+  if (made_before)
+    other = zcio_socket_stream_new (f.socket);
+  g_clear_object (&f.stream);
+  if (!made_before)
+    other = zcio_socket_stream_new (f.socket);
+
+  zcio_test_run_for (NULL, 1500);
+  g_assert_cmpint (g_atomic_int_get (&f.released), <, N_BUFFERS);
+  zcio_test_reader_resume (f.reader);
+  zcio_test_wait_until (NULL, g_atomic_int_get (&f.released) == f.made);
+
+  f.stream = other;
+  write_some (&f, BUFFER_SIZE);
+  tear_down (&f, f.position);
+}
+
+static void
 test_socket_finalized (void)
 {
   Fixture f;
@@ -509,6 +539,8 @@ main (int    argc,
   g_test_add_func ("/linger/owner-goes-on", test_owner_goes_on);
   g_test_add_func ("/linger/new-stream", test_new_stream);
   g_test_add_func ("/linger/other-stream", test_other_stream);
+  g_test_add_data_func ("/linger/idle-stream/before", GINT_TO_POINTER (TRUE), test_idle_stream);
+  g_test_add_data_func ("/linger/idle-stream/after", GINT_TO_POINTER (FALSE), test_idle_stream);
   g_test_add_func ("/linger/socket-finalized", test_socket_finalized);
   g_test_add_func ("/linger/owner-closes", test_owner_closes);
   g_test_add_func ("/linger/closed-under-stream", test_closed_under_stream);

@@ -26,8 +26,8 @@
  * ZcioLinger:
  * @transmitter: owned
  * @fd: owned; -1 if there is none
- * @timeout: how long a peer may keep memory in flight
- * @deadline: when to reset the connection
+ * @timeout: for how long it may linger
+ * @deadline: when to reset the connection, unless another stream uses it
  * @stopped: nobody wants it any more
  *
  * @stopped and @shut_down are under the lock of the room; the rest is the thread's.
@@ -101,7 +101,7 @@ look_at (ZcioLinger *linger,
   if (in_use)
     linger->deadline = now + linger->timeout;
 
-  if (!linger->was_reset && now >= linger->deadline)
+  if (!linger->was_reset && !in_use && now >= linger->deadline)
     {
       reset (linger);
       return zcio_transmitter_reap_lingering (linger->transmitter, &in_use, &socket_gone);

@@ -311,8 +311,10 @@ set_priority (ZcioSocketStream *self,
   /* With its reaper's priority a watch cannot change; the next one has the new. */
   if (self->watch != NULL)
     {
-      g_clear_pointer (&self->watch, zcio_watch_destroy);
+      ZcioWatch *watch = g_steal_pointer (&self->watch);
+
       zcio_socket_stream_ensure_watch (self);
+      zcio_watch_destroy (watch);
     }
   g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_PRIORITY]);
 }
@@ -388,6 +390,21 @@ zcio_socket_stream_set_property (GObject      *object,
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property_id, pspec);
     }
+}
+
+/* What another stream has left in flight has to be watched. */
+static void
+zcio_socket_stream_constructed (GObject *object)
+{
+  ZcioSocketStream *self = ZCIO_SOCKET_STREAM (object);
+  guint64 sends;
+  guint64 bytes;
+
+  G_OBJECT_CLASS (zcio_socket_stream_parent_class)->constructed (object);
+
+  zcio_transmitter_get_in_flight (self->transmitter, &sends, &bytes);
+  if (sends > 0)
+    zcio_socket_stream_ensure_watch (self);
 }
 
 static void
@@ -560,6 +577,7 @@ zcio_socket_stream_class_init (ZcioSocketStreamClass *klass)
   GObjectClass *object_class = G_OBJECT_CLASS (klass);
   GOutputStreamClass *stream_class = G_OUTPUT_STREAM_CLASS (klass);
 
+  object_class->constructed = zcio_socket_stream_constructed;
   object_class->dispose = zcio_socket_stream_dispose;
   object_class->finalize = zcio_socket_stream_finalize;
   object_class->get_property = zcio_socket_stream_get_property;

@@ -108,8 +108,8 @@ ZcioTransmitter *zcio_transmitter_get              (GSocket            *socket);
 ZcioTransmitter *zcio_transmitter_ref              (ZcioTransmitter    *self);
 void             zcio_transmitter_unref            (ZcioTransmitter    *self);
 
-/* A stream uses it from attach to detach; the last detach with sends in flight
- * passes these to the linger.
+/* A stream uses it from attach to detach. What is in flight without a stream, or without a
+ * watch, is passed to the linger, until there is a stream with a watch again.
  */
 void             zcio_transmitter_attach           (ZcioTransmitter    *self);
 void             zcio_transmitter_detach           (ZcioTransmitter    *self);
@@ -174,8 +174,8 @@ gboolean         zcio_transmitter_has_lost_fd_locked (ZcioTransmitter  *self);
 gboolean         zcio_transmitter_abort            (ZcioTransmitter    *self,
                                                     GError            **error);
 
-/* For the linger alone. Returns TRUE when nothing is left in flight. *@in_use is whether there
- * are streams.
+/* For the linger alone. Returns TRUE when nothing is left in flight. *@in_use is whether a
+ * stream uses it, so that the connection must not be reset.
  */
 gboolean         zcio_transmitter_reap_lingering   (ZcioTransmitter    *self,
                                                     gboolean           *in_use,

@@ -494,7 +494,9 @@ zcio_transmitter_clear_error_queue (ZcioTransmitter *self)
   return after > before;
 }
 
-/* The duplicate cannot be had where somebody has closed the descriptor. */
+/* The duplicate cannot be had where somebody has closed the descriptor; or where the process
+ * has none to spare, and then the linger reads by the socket's own.
+ */
 static void
 start_linger_locked (ZcioTransmitter *self)
 {
@@ -502,10 +504,21 @@ start_linger_locked (ZcioTransmitter *self)
     return;
 
   self->linger_fd = fcntl (zcio_transmitter_get_fd_locked (self), F_DUPFD_CLOEXEC, 3);
-  if (self->linger_fd >= 0)
+  if (self->linger_fd >= 0 || errno == EMFILE)
     self->linger = zcio_linger_start (self, self->linger_fd, self->linger_timeout);
   else
     keep_orphans_locked (self);
+}
+
+/* Somebody else reads the completions from now on. */
+static void
+stop_linger_locked (ZcioTransmitter *self)
+{
+  if (self->linger == NULL || zcio_transmitter_get_socket_fd_locked (self) < 0)
+    return;
+
+  zcio_linger_stop (g_steal_pointer (&self->linger));
+  self->linger_fd = -1;
 }
 
 void
@@ -539,12 +552,7 @@ void
 zcio_transmitter_attach (ZcioTransmitter *self)
 {
   g_mutex_lock (&self->lock);
-  if (self->n_streams++ == 0 && self->linger != NULL && self->linger_fd >= 0 &&
-      zcio_transmitter_get_socket_fd_locked (self) >= 0)
-    {
-      zcio_linger_stop (g_steal_pointer (&self->linger));
-      self->linger_fd = -1;
-    }
+  self->n_streams++;
   g_mutex_unlock (&self->lock);
 }
 
@@ -552,8 +560,7 @@ void
 zcio_transmitter_detach (ZcioTransmitter *self)
 {
   g_mutex_lock (&self->lock);
-  /* Another stream of the socket that does nothing would not reap either. */
-  if (--self->n_streams == 0 || self->watches == NULL)
+  if (--self->n_streams == 0)
     {
       zcio_transmitter_collect_locked (self);
       start_linger_locked (self);
@@ -570,8 +577,8 @@ zcio_transmitter_reap_lingering (ZcioTransmitter *self,
 
   g_mutex_lock (&self->lock);
   zcio_transmitter_collect_locked (self);
-  *in_use = self->n_streams > 0;
   *socket_gone = self->socket == NULL || g_socket_is_closed (self->socket);
+  *in_use = self->n_streams > 0 && zcio_transmitter_get_socket_fd_locked (self) >= 0;
   done = self->window.sends_in_flight == 0 || self->linger == NULL;
   if (done)
     {
@@ -633,6 +640,8 @@ zcio_transmitter_add_watch (ZcioTransmitter *self,
 {
   g_mutex_lock (&self->lock);
   self->watches = g_slist_prepend (self->watches, watch);
+  if (self->n_streams > 0)
+    stop_linger_locked (self);
   if (self->window.sends_in_flight > 0)
     zcio_transmitter_arm_locked (self);
   g_mutex_unlock (&self->lock);
@@ -645,6 +654,12 @@ zcio_transmitter_remove_watch (ZcioTransmitter *self,
   g_mutex_lock (&self->lock);
   self->watches = g_slist_remove (self->watches, watch);
   watch->destroyed = TRUE;
+  /* Another stream of the socket may have no watch, because it has not sent anything. */
+  if (self->watches == NULL && self->n_streams > 0)
+    {
+      zcio_transmitter_collect_locked (self);
+      start_linger_locked (self);
+    }
   /* Nobody may be left to call out what a check() has collected. */
   zcio_transmitter_unlock_and_release (self);
 }
