@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "test-util.h"
 #include "zcio/zcio-linger-private.h"
@@ -525,6 +526,46 @@ test_thread (void)
   zcio_test_wait_until (NULL, !zcio_linger_has_thread ());
 }
 
+static void
+test_no_descriptors (void)
+{
+  Fixture f;
+  ZcioSocketStream *other;
+  GSource *source;
+  struct rlimit limit;
+  struct rlimit none;
+  gint before = g_atomic_int_get (&warnings);
+
+  g_test_summary ("In a process that has no descriptor to spare the linger does its work, and its "
+                  "thread ends");
+
+  zcio_test_wait_until (NULL, !zcio_linger_has_thread ());
+  if (!set_up (&f))
+    return;
+  put_much_in_flight (&f);
+
+  /* Or the reaper would go with the stream, and leave its descriptor to the linger. */
+  other = zcio_socket_stream_new (f.peer);
+  source = zcio_socket_stream_create_completion_source (other, NULL);
+
+  g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &limit), ==, 0);
+  none = limit;
+  none.rlim_cur = dup (0);
+  g_assert_cmpint (close (none.rlim_cur), ==, 0);
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &none), ==, 0);
+  g_clear_object (&f.stream);
+  zcio_test_run_for (NULL, 300);
+  zcio_test_reader_resume (f.reader);
+  wait_until_idle (&f);
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &limit), ==, 0);
+
+  g_assert_cmpint (g_atomic_int_get (&warnings), ==, before);
+  zcio_test_wait_until (NULL, !zcio_linger_has_thread ());
+  g_source_unref (source);
+  g_object_unref (other);
+  tear_down (&f, TOTAL);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -546,6 +587,7 @@ main (int    argc,
   g_test_add_func ("/linger/closed-under-stream", test_closed_under_stream);
   g_test_add_func ("/linger/abort", test_abort);
   g_test_add_func ("/linger/thread", test_thread);
+  g_test_add_func ("/linger/no-descriptors", test_no_descriptors);
 
   return g_test_run ();
 }

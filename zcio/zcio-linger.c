@@ -10,6 +10,7 @@
 
 #include "zcio-linger-private.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -196,6 +197,26 @@ get_time_to_wait (GPtrArray *lingering)
   return (wait + 999) / 1000;
 }
 
+/* Returns how many descriptors have news. Where the process has none to spare for epoll, the
+ * sockets are looked at with each tick.
+ */
+static int
+wait_for_news (int    epoll_fd,
+               gint64 timeout)
+{
+  struct epoll_event events[16];
+  struct pollfd wake = { .events = POLLIN };
+
+  if (epoll_fd >= 0)
+    return epoll_wait (epoll_fd, events, G_N_ELEMENTS (events), timeout);
+
+  g_mutex_lock (&linger_lock);
+  wake.fd = wake_fd;
+  g_mutex_unlock (&linger_lock);
+
+  return poll (&wake, 1, timeout);
+}
+
 static gpointer
 linger_thread (gpointer data)
 {
@@ -208,18 +229,18 @@ linger_thread (gpointer data)
 
   while (take_incoming (lingering, epoll_fd, idle))
     {
-      struct epoll_event events[16];
       guint64 count;
       G_GNUC_UNUSED gssize n_read;
       int n;
 
       look_at_all (lingering, epoll_fd);
-      n = epoll_wait (epoll_fd, events, G_N_ELEMENTS (events), get_time_to_wait (lingering));
+      n = wait_for_news (epoll_fd, get_time_to_wait (lingering));
       idle = n == 0 && lingering->len == 0;
       n_read = read (wake_fd, &count, sizeof count);
     }
 
-  close (epoll_fd);
+  if (epoll_fd >= 0)
+    close (epoll_fd);
   return NULL;
 }
 
