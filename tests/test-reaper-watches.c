@@ -208,6 +208,37 @@ test_nested (void)
   simulated_stream_clear (&s);
 }
 
+static void
+test_copies_reap (gconstpointer data)
+{
+  gsize size = GPOINTER_TO_SIZE (data);
+  SimulatedStream s;
+  guint32 first;
+
+  g_test_summary ("Where no loop runs, writes that are copied reap what is in flight, so that a "
+                  "congestion ends and memory comes back");
+
+  simulated_stream_init (&s, 1);
+  s.kernel->completion = SIMULATED_COMPLETE_BY_HAND;
+  s.kernel->optmem_max = 4 * s.kernel->optmem_cost;
+  for (guint i = 0; i < 5; i++)
+    g_assert_true (simulated_stream_write (&s, 32 * 1024, NULL, NULL));
+  g_assert_cmpuint (s.kernel->zero_copy_sends, ==, 4);
+  g_assert_cmpint (s.released, ==, 1);
+  zcio_socket_stream_set_zero_copy_mode (s.stream, ZCIO_ZERO_COPY_MODE_AUTO);
+
+  simulated_kernel_complete (s.kernel, 0, 3, FALSE);
+  simulated_kernel_advance (s.kernel, G_TIME_SPAN_SECOND);
+  g_assert_true (simulated_stream_write (&s, size, NULL, NULL));
+  g_assert_cmpint (s.released, >=, 5);
+  g_assert_cmpint (zcio_socket_stream_get_zero_copy_state (s.stream), ==,
+                   ZCIO_ZERO_COPY_STATE_ACTIVE);
+
+  if (simulated_kernel_get_incomplete (s.kernel, &first) > 0)
+    simulated_kernel_complete (s.kernel, first, first, FALSE);
+  simulated_stream_clear (&s);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -216,6 +247,9 @@ main (int    argc,
 
   g_test_add_func ("/reaper/two-watches", test_two_watches);
   g_test_add_func ("/reaper/nested", test_nested);
+  g_test_add_data_func ("/reaper/copies-reap/small", GSIZE_TO_POINTER (1000), test_copies_reap);
+  g_test_add_data_func ("/reaper/copies-reap/congested", GSIZE_TO_POINTER (32 * 1024),
+                        test_copies_reap);
 
   return g_test_run ();
 }

@@ -388,6 +388,8 @@ account_locked (ZcioTransmitter *self,
         if (zcio_copy_policy_sent (&self->policy, accepted, now))
           zcio_transmitter_state_changed_locked (self);
         zcio_transmitter_arm_locked (self);
+        if (self->window.sends_in_flight == 1)
+          self->reap_due = now + ZCIO_REAP_INTERVAL;
         self->sends_since_reap++;
         self->bytes_since_reap += accepted;
         self->counters.bytes_zero_copied += accepted;
@@ -591,6 +593,19 @@ zcio_send_check (ZcioTransmitter  *self,
   return !g_cancellable_set_error_if_cancelled (cancellable, error);
 }
 
+/* Not only after so many sends: none may follow, as where the next ones are copied until some
+ * have come back.
+ */
+static gboolean
+is_reap_due_locked (ZcioTransmitter *self)
+{
+  if (self->window.sends_in_flight == 0)
+    return FALSE;
+
+  return self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES ||
+         self->syscalls->get_time (self->syscalls) >= self->reap_due;
+}
+
 ZcioSendResult
 zcio_transmitter_send (ZcioTransmitter  *self,
                        GSocket          *socket,
@@ -602,7 +617,7 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   int fd = g_socket_get_fd (socket);
 
   g_mutex_lock (&self->lock);
-  if (self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES)
+  if (is_reap_due_locked (self))
     zcio_transmitter_collect_locked (self);
   if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);

@@ -19,6 +19,9 @@ G_BEGIN_DECLS
 
 #define ZCIO_DEFAULT_LINGER_TIMEOUT (60 * G_TIME_SPAN_SECOND)
 
+/* Where no main loop runs, a write reaps that comes so long after the last time. */
+#define ZCIO_REAP_INTERVAL (10 * G_TIME_SPAN_MILLISECOND)
+
 /* What is to be logged when the lock is not held any more. */
 enum
 {
@@ -51,6 +54,7 @@ typedef struct _ZcioWatch ZcioWatch;
  * @collected: released, but not called out yet
  * @watches: (element-type ZcioWatch) who wants to be told of completions
  * @waiters: (element-type int) event descriptors of threads that wait for them
+ * @reap_due: when a write is to reap that finds sends in flight
  * @counters: what is counted while sending; there @bytes_zero_copied includes what the
  *   kernel copied, see zcio_transmitter_get_statistics()
  *
@@ -85,6 +89,7 @@ struct _ZcioTransmitter
   GSList *waiters;
   guint sends_since_reap;
   gsize bytes_since_reap;
+  gint64 reap_due;
   ZcioStatistics counters;
 
   /* Not under the lock: added to atomically by copying writes, which do without it. */
@@ -96,6 +101,9 @@ struct _ZcioTransmitter
    */
   gsize copies_below;
   gint64 copies_until;
+
+  /* Atomic: @reap_due while there is anything to reap, else G_MAXINT64. */
+  gint64 reap_at;
 
   /* Atomic: a source has met the socket's timeout, and the next write is to tell; or the
    * next read.
@@ -200,13 +208,18 @@ static inline gboolean
 zcio_transmitter_will_copy (ZcioTransmitter *self,
                             gsize            size)
 {
-  gint64 until;
+  gint64 until = __atomic_load_n (&self->copies_until, __ATOMIC_RELAXED);
+  gint64 reap_at = __atomic_load_n (&self->reap_at, __ATOMIC_RELAXED);
 
   if (size < __atomic_load_n (&self->copies_below, __ATOMIC_RELAXED))
-    return TRUE;
+    until = G_MAXINT64;
 
-  until = __atomic_load_n (&self->copies_until, __ATOMIC_RELAXED);
-  return until != 0 && self->syscalls->get_time (self->syscalls) < until;
+  /* Where no loop runs, it is for the writes to reap. */
+  until = MIN (until, reap_at);
+  if (until == 0 || until == G_MAXINT64)
+    return until != 0;
+
+  return self->syscalls->get_time (self->syscalls) < until;
 }
 
 void             zcio_transmitter_unlock          (ZcioTransmitter    *self);

@@ -126,6 +126,7 @@ zcio_transmitter_new (GSocket *socket)
   self->socket = socket;
   self->linger_fd = -1;
   self->linger_timeout = ZCIO_DEFAULT_LINGER_TIMEOUT;
+  self->reap_at = G_MAXINT64;
   zcio_send_window_init (&self->window, TRUE);
   zcio_copy_policy_init (&self->policy, TRUE, FALSE, 0);
   enable_locked (self);
@@ -181,11 +182,13 @@ zcio_transmitter_unlock (ZcioTransmitter *self)
 {
   gint64 until;
   gsize size = zcio_copy_policy_get_copied_size (&self->policy, &until);
+  gboolean may_reap = self->window.sends_in_flight > 0 || self->collected.head != NULL;
 
   /* Where writers are held back, all are: then the lock is needed. */
   if (self->max_bytes_in_flight > 0)
     size = until = 0;
 
+  __atomic_store_n (&self->reap_at, may_reap ? self->reap_due : G_MAXINT64, __ATOMIC_RELAXED);
   __atomic_store_n (&self->copies_below, size, __ATOMIC_RELAXED);
   __atomic_store_n (&self->copies_until, until, __ATOMIC_RELAXED);
   g_mutex_unlock (&self->lock);
@@ -335,6 +338,7 @@ read_error_queue_locked (ZcioTransmitter *self,
         break;
     }
   self->counters.error_queue_reads++;
+  self->reap_due = self->syscalls->get_time (self->syscalls) + ZCIO_REAP_INTERVAL;
 
   sends = self->collected.sends - before.sends;
   bytes = self->collected.bytes - before.bytes;
@@ -489,7 +493,7 @@ zcio_transmitter_clear_error_queue (ZcioTransmitter *self)
   if (self->supported && fd >= 0)
     read_error_queue_locked (self, fd);
   after = self->counters.notifications + self->counters.foreign_records;
-  g_mutex_unlock (&self->lock);
+  zcio_transmitter_unlock (self);
 
   return after > before;
 }
