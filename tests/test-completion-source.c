@@ -220,6 +220,27 @@ test_weak (void)
 }
 
 static void
+test_forgotten (void)
+{
+  ConnectionFixture fixture;
+  Seen seen = { 0 };
+  GMainContext *context;
+
+  g_test_summary ("A source that was forgotten goes with its context");
+
+  if (!connection_fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0))
+    return;
+
+  context = g_main_context_new ();
+  g_source_unref (attach (&fixture, context, NULL, &seen));
+  zcio_test_run_for (context, 10);
+  g_main_context_unref (context);
+  g_assert_cmpint (seen.notified, ==, 1);
+
+  connection_fixture_tear_down (&fixture);
+}
+
+static void
 marshal (GClosure     *closure,
          GValue       *return_value,
          guint         n_arguments,
@@ -373,6 +394,7 @@ main (int    argc,
   g_test_add_func ("/completion-source/context", test_context);
   g_test_add_func ("/completion-source/cancellable", test_cancellable);
   g_test_add_func ("/completion-source/weak", test_weak);
+  g_test_add_func ("/completion-source/forgotten", test_forgotten);
   g_test_add_data_func ("/completion-source/closure/own", GINT_TO_POINTER (FALSE), test_closure);
   g_test_add_data_func ("/completion-source/closure/c", GINT_TO_POINTER (TRUE), test_closure);
   g_test_add_func ("/completion-source/state", test_state);

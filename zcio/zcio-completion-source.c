@@ -28,7 +28,9 @@ typedef struct
   guint64 bytes;
 } News;
 
-/* The stream is held weakly, or a forgotten source would keep it from being closed. */
+/* The stream is held weakly, or a forgotten source would keep it from being closed; and the
+ * watched context only until the source is in it, lest it become another's address.
+ */
 typedef struct
 {
   GSource base;
@@ -36,6 +38,7 @@ typedef struct
   ZcioTransmitter *transmitter;
   GCancellable *cancellable;
   int reaper_priority;
+  GMainContext *watched;
   GMainContext *context;
   ZcioWatch *watch;
   News *news;
@@ -97,6 +100,7 @@ watch_in (CompletionSource *self,
 
   g_atomic_ref_count_inc (&self->news->ref_count);
   self->context = g_main_context_ref (context);
+  self->watched = context;
   self->watch = zcio_watch_new (self->transmitter, context, self->reaper_priority,
                                 on_completions, self->news, news_unref);
 }
@@ -110,8 +114,10 @@ completion_source_prepare (GSource *source,
   GMainContext *context = g_source_get_context (source);
 
   *timeout = -1;
-  if (context != self->context)
+  if (context != self->watched)
     watch_in (self, context);
+  /* The context holds the source, which must not hold it in turn. */
+  g_clear_pointer (&self->context, g_main_context_unref);
 
   return FALSE;
 }
