@@ -8,6 +8,8 @@
 
 #include "config.h"
 
+#include <errno.h>
+
 #include "simulated-stream.h"
 #include "test-util.h"
 #include "zcio/zcio-socket-stream-private.h"
@@ -132,6 +134,60 @@ test_anew (void)
   g_main_context_unref (context);
 }
 
+static gboolean no_descriptors;
+
+int __real_eventfd (unsigned int value,
+                    int          flags);
+int __wrap_eventfd (unsigned int value,
+                    int          flags);
+
+int
+__wrap_eventfd (unsigned int value,
+                int          flags)
+{
+  if (!no_descriptors)
+    return __real_eventfd (value, flags);
+
+  errno = EMFILE;
+  return -1;
+}
+
+/* As another thread would, while this one is about to wait. */
+static void
+complete_and_reap (SimulatedKernel *kernel,
+                   SimulatedCall    call,
+                   gpointer         data)
+{
+  SimulatedStream *s = data;
+
+  if (call != SIMULATED_POLL || s->released > 0)
+    return;
+
+  simulated_kernel_complete (kernel, 0, 0, FALSE);
+  zcio_socket_stream_reap (s->stream);
+}
+
+static void
+test_no_descriptors (void)
+{
+  SimulatedStream s;
+
+  g_test_summary ("Where there is no descriptor to be woken by, a completion that another thread "
+                  "reads ends a wait all the same");
+
+  simulated_stream_init (&s, 1);
+  s.kernel->completion = SIMULATED_COMPLETE_BY_HAND;
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  s.kernel->hook = complete_and_reap;
+  s.kernel->hook_data = &s;
+
+  no_descriptors = TRUE;
+  g_assert_true (zcio_socket_stream_drain (s.stream, 0, NULL, NULL));
+  no_descriptors = FALSE;
+
+  simulated_stream_clear (&s);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -140,6 +196,7 @@ main (int    argc,
 
   g_test_add_func ("/wait/progress", test_progress);
   g_test_add_func ("/wait/anew", test_anew);
+  g_test_add_func ("/wait/no-descriptors", test_no_descriptors);
 
   return g_test_run ();
 }

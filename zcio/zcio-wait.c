@@ -139,6 +139,9 @@ get_poll_timeout (Wait     *wait,
   gint64 left;
 
   *timeout = wait->resting ? wait->pause : -1;
+  /* Nobody can wake this thread where there was no descriptor for that. */
+  if (wait->what == ZCIO_WAIT_IN_FLIGHT && wait->event_fd < 0 && *timeout < 0)
+    *timeout = MAX_PAUSE;
   if (wait->deadline < 0)
     return TRUE;
 
