@@ -115,7 +115,9 @@ on_wait_over (gboolean timed_out,
   GTask *task = user_data;
   Operation *operation = g_task_get_task_data (task);
 
-  if (timed_out && !g_cancellable_is_cancelled (g_task_get_cancellable (task)))
+  gboolean cancelled = g_cancellable_is_cancelled (g_task_get_cancellable (task));
+
+  if (timed_out && !cancelled)
     {
       if (operation->kind == OPERATION_WRITE_ZEROCOPY)
         zcio_transmitter_end (operation->transmitter, &operation->request);
@@ -125,7 +127,7 @@ on_wait_over (gboolean timed_out,
       return G_SOURCE_REMOVE;
     }
 
-  if (!operation->request.wants_window)
+  if (!operation->request.wants_window && !cancelled)
     zcio_transmitter_set_writable (operation->transmitter);
   if (operation_step (task))
     g_object_unref (task);
