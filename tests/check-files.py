@@ -91,6 +91,13 @@ class Files(unittest.TestCase):
         self.assertEqual(project.tag, doap + 'Project')
         self.assertEqual(project.findtext(f'{doap}release/{doap}Version/{doap}revision'), VERSION)
 
+    def test_symbols_of_the_package(self):
+        kept = re.findall(r'(?m)^[\d.]+ (\w+)$', read('tests/abi/zcio-1.symbols').decode())
+        package = re.findall(r'(?m)^ (\w+)@Base [\d.]+$',
+                             read('debian/libzcio-1-0.symbols').decode())
+        self.assertTrue(kept)
+        self.assertEqual(sorted(package), sorted(kept))
+
     def test_licence_text(self):
         self.assertEqual(read('COPYING'), read('LICENSES/LGPL-2.1-or-later.txt'))
         self.assertIn(b'Version 2.1, February 1999', read('COPYING'))
