@@ -14,27 +14,23 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* Through the kernel's form: a program may have connected to a GNativeSocketAddress, and of
+ * ::ffff:a.b.c.d this makes the host a.b.c.d, which is what interfaces have.
+ */
 static GInetAddress *
-get_inet_address (GSocketAddress *address)
+dup_inet_address (GSocketAddress *address)
 {
-  if (!G_IS_INET_SOCKET_ADDRESS (address))
+  struct sockaddr_storage native = { 0 };
+  g_autoptr (GSocketAddress) known = NULL;
+
+  if (address == NULL || !g_socket_address_to_native (address, &native, sizeof native, NULL))
     return NULL;
 
-  return g_inet_socket_address_get_address (G_INET_SOCKET_ADDRESS (address));
-}
+  known = g_socket_address_new_from_native (&native, g_socket_address_get_native_size (address));
+  if (!G_IS_INET_SOCKET_ADDRESS (known))
+    return NULL;
 
-/* ::ffff:a.b.c.d is the host a.b.c.d, as far as interfaces are concerned. */
-static GInetAddress *
-unmap_address (GInetAddress *address)
-{
-  const guint8 *bytes = g_inet_address_to_bytes (address);
-  static const guint8 prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-
-  if (g_inet_address_get_family (address) == G_SOCKET_FAMILY_IPV6 &&
-      memcmp (bytes, prefix, sizeof prefix) == 0)
-    return g_inet_address_new_from_bytes (bytes + sizeof prefix, G_SOCKET_FAMILY_IPV4);
-
-  return g_object_ref (address);
+  return g_object_ref (g_inet_socket_address_get_address (G_INET_SOCKET_ADDRESS (known)));
 }
 
 static gboolean
@@ -93,9 +89,8 @@ zcio_peer_is_local (GSocket *socket)
 {
   g_autoptr (GSocketAddress) remote = g_socket_get_remote_address (socket, NULL);
   g_autoptr (GSocketAddress) local = g_socket_get_local_address (socket, NULL);
-  GInetAddress *remote_address = get_inet_address (remote);
-  GInetAddress *local_address = get_inet_address (local);
-  g_autoptr (GInetAddress) unmapped = NULL;
+  g_autoptr (GInetAddress) remote_address = dup_inet_address (remote);
+  g_autoptr (GInetAddress) local_address = dup_inet_address (local);
 
   if (remote_address == NULL)
     return FALSE;
@@ -103,6 +98,5 @@ zcio_peer_is_local (GSocket *socket)
   if (local_address != NULL && g_inet_address_equal (remote_address, local_address))
     return TRUE;
 
-  unmapped = unmap_address (remote_address);
-  return g_inet_address_get_is_loopback (unmapped) || is_own_address (unmapped);
+  return g_inet_address_get_is_loopback (remote_address) || is_own_address (remote_address);
 }
