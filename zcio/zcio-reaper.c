@@ -177,6 +177,14 @@ deliver (ZcioWatch *watch)
     news.func (news.sends, news.bytes, news.copied, news.state_changed, news.user_data);
 }
 
+/* When to dispatch without an event. With the lock held. */
+static void
+set_ready_time_locked (ZcioReaper *self,
+                       gint64      ready_time)
+{
+  g_source_set_ready_time (self->source, ready_time == G_MAXINT64 ? -1 : ready_time);
+}
+
 /* Delivers what there is now. What comes in meanwhile is for the next turn of the loop: a
  * callback that writes and reaps would otherwise keep it from everything else.
  */
@@ -198,6 +206,9 @@ deliver_all (ZcioReaper *self)
 
   g_mutex_lock (&self->lock);
   self->dispatcher = NULL;
+  /* What was called may have been the first to send something. */
+  if (g_source_get_ready_time (self->source) == -1)
+    set_ready_time_locked (self, self->next_sweep);
   g_mutex_unlock (&self->lock);
 }
 
@@ -260,14 +271,6 @@ sweep_if_due (ZcioReaper *self,
       self->next_sweep = now + get_sweep_interval (self);
       g_mutex_unlock (&self->lock);
     }
-}
-
-/* When to dispatch without an event. With the lock held. */
-static void
-set_ready_time_locked (ZcioReaper *self,
-                       gint64      ready_time)
-{
-  g_source_set_ready_time (self->source, ready_time == G_MAXINT64 ? -1 : ready_time);
 }
 
 static void

@@ -246,7 +246,16 @@ is_writable (ZcioTransmitter *self,
 
   self->counters.system_calls++;
   self->syscalls->poll (self->syscalls, &pollfd, 1, 0);
-  return (pollfd.revents & (POLLOUT | POLLHUP | POLLNVAL)) != 0;
+  if (pollfd.revents == POLLERR)
+    {
+      /* Completions do not make it writable; but an error is to be told by a send. */
+      zcio_transmitter_collect_locked (self);
+      self->counters.system_calls++;
+      pollfd.revents = 0;
+      self->syscalls->poll (self->syscalls, &pollfd, 1, 0);
+    }
+
+  return pollfd.revents != 0;
 }
 
 typedef enum
@@ -621,8 +630,9 @@ zcio_transmitter_send (ZcioTransmitter  *self,
     zcio_transmitter_collect_locked (self);
   if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);
-  if (fd < 0 ? !check_socket (socket, error)
-             : result == ZCIO_SEND_WOULD_BLOCK && !may_block (socket, error))
+  else if (check_socket (socket, error))
+    errsv = EBADF; /* another thread is just closing it */
+  if (result == ZCIO_SEND_WOULD_BLOCK && !may_block (socket, error))
     result = ZCIO_SEND_FAILED;
   if (result != ZCIO_SEND_WOULD_BLOCK)
     end_locked (self, request);

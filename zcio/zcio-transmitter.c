@@ -647,7 +647,10 @@ zcio_transmitter_add_watch (ZcioTransmitter *self,
   if (self->n_streams > 0)
     stop_linger_locked (self);
   if (self->window.sends_in_flight > 0)
-    zcio_transmitter_arm_locked (self);
+    {
+      zcio_transmitter_arm_locked (self);
+      zcio_watch_expect_locked (watch);
+    }
   g_mutex_unlock (&self->lock);
 }
 
