@@ -18,6 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often to look whether somebody reads a FIFO, in microseconds. */
+#define FIFO_INTERVAL (20 * G_TIME_SPAN_MILLISECOND)
+
 struct _ToolOutput
 {
   char *name;
@@ -77,9 +80,39 @@ open_beside (ToolOutput *output)
   return fd;
 }
 
+/* A pipe of which nobody reads must not keep the program from ending, so no call waits for it
+ * but in a poll. Others may share the standard output's flags: it is opened anew, if it can be.
+ */
+static int
+open_standard_output (void)
+{
+  struct stat status;
+  int fd = -1;
+
+  if (fstat (STDOUT_FILENO, &status) == 0 && S_ISFIFO (status.st_mode))
+    fd = open ("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+  return fd >= 0 ? fd : STDOUT_FILENO;
+}
+
+/* Waits until somebody reads. */
+static int
+open_fifo (const char   *path,
+           GCancellable *cancellable)
+{
+  int fd;
+
+  do
+    fd = open (path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  while (fd < 0 && errno == ENXIO && tool_wait (FIFO_INTERVAL, cancellable));
+
+  return fd;
+}
+
 ToolOutput *
-tool_output_open (const char *name,
-                  GError    **error)
+tool_output_open (const char   *name,
+                  GCancellable *cancellable,
+                  GError      **error)
 {
   g_autoptr (ToolOutput) output = g_new0 (ToolOutput, 1);
   struct stat status;
@@ -87,8 +120,8 @@ tool_output_open (const char *name,
   if (strcmp (name, "-") == 0)
     {
       output->name = g_strdup ("standard output");
-      output->fd = STDOUT_FILENO;
-      output->stream = g_unix_output_stream_new (STDOUT_FILENO, FALSE);
+      output->fd = open_standard_output ();
+      output->stream = g_unix_output_stream_new (output->fd, FALSE);
       return g_steal_pointer (&output);
     }
 
@@ -102,6 +135,12 @@ tool_output_open (const char *name,
     {
       output->fd = -1;
       errno = EISDIR;
+    }
+  else if (stat (output->path, &status) == 0 && S_ISFIFO (status.st_mode))
+    {
+      output->fd = open_fifo (output->path, cancellable);
+      if (output->fd < 0 && g_cancellable_set_error_if_cancelled (cancellable, error))
+        return NULL;
     }
   else if (stat (output->path, &status) == 0 && !S_ISREG (status.st_mode))
     {

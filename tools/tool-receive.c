@@ -10,6 +10,7 @@
 
 #include "tool.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -121,7 +122,7 @@ static gboolean
 receive_transfer (Transfer *transfer,
                   GError  **error)
 {
-  g_autoptr (ToolOutput) output = tool_output_open (transfer->name, error);
+  g_autoptr (ToolOutput) output = tool_output_open (transfer->name, transfer->server->runner.cancellable, error);
 
   return output != NULL
          && receive_all (transfer, output, error)
@@ -450,14 +451,16 @@ parse_arguments (Server  *server,
   return TRUE;
 }
 
-/* To standard output, connections go one after the other; a device or a FIFO is
- * one output for all; each file is its own.
+/* To standard output or a FIFO, connections go one after the other; a device is one
+ * output for all; each file is its own.
  */
 static gboolean
 check_output (Server  *server,
               GError **error)
 {
   gboolean standard = strcmp (server->output, "-") == 0;
+  GStatBuf status;
+  gboolean fifo = !standard && g_stat (server->output, &status) == 0 && S_ISFIFO (status.st_mode);
 
   if (!standard && g_file_test (server->output, G_FILE_TEST_IS_DIR))
     {
@@ -469,7 +472,7 @@ check_output (Server  *server,
   server->shared_output = standard
                           || (g_file_test (server->output, G_FILE_TEST_EXISTS)
                               && !g_file_test (server->output, G_FILE_TEST_IS_REGULAR));
-  server->max_active = standard || server->once ? 1 : MAX_TRANSFERS;
+  server->max_active = standard || fifo || server->once ? 1 : MAX_TRANSFERS;
 
   return TRUE;
 }

@@ -244,6 +244,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (ToolInput, tool_input_free)
 typedef struct _ToolOutput ToolOutput;
 
 ToolOutput *tool_output_open         (const char           *name,
+                                      GCancellable         *cancellable,
                                       GError              **error);
 gboolean    tool_output_write        (ToolOutput           *output,
                                       const void           *data,

@@ -3,11 +3,14 @@
 # SPDX-FileCopyrightText: The zcio authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
+import fcntl
 import hashlib
 import os
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import threading
 import time
 
@@ -258,6 +261,59 @@ def sixteen_to_standard_output():
         end(receiver)
         data = open(d + '/out', 'rb').read()
         equal(sorted(data[i:i + 200000] for i in range(0, len(data), 200000)), blocks)
+
+
+@case
+def several_to_a_fifo():
+    """Into a FIFO, too, whole connections go one after the other."""
+    with directory() as d:
+        blocks = [bytes([65 + i]) * 500000 for i in range(4)]
+        for i, block in enumerate(blocks):
+            with open('%s/%d' % (d, i), 'wb') as f:
+                f.write(block)
+        os.mkfifo(d + '/out')
+        # Open for writing, too, so that it does not end between two connections.
+        with open(os.open(d + '/out', os.O_RDWR), 'rb', buffering=0) as f:
+            receiver = Receiver('-o', d + '/out')
+            senders = [start('send', '-q', receiver.peer, '%s/%d' % (d, i)) for i in range(4)]
+            data = b''
+            while len(data) < 4 * 500000:
+                data += f.read(1 << 16)
+        for sender in senders:
+            end(sender)
+        receiver.interrupt()
+        equal(sorted(data[i:i + 500000] for i in range(0, len(data), 500000)), blocks)
+
+
+def is_receiving(process):
+    """Whether the thread of a connection is there"""
+    tasks = '/proc/%d/task' % process.pid
+    return any(open('%s/%s/comm' % (tasks, t)).read() == 'zcio-receive\n' for t in os.listdir(tasks))
+
+
+def is_full(pipe):
+    size = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) >= size
+
+
+@case
+def nobody_reads():
+    """An output that nobody reads, be it a FIFO or a pipe, does not hold back a signal."""
+    with directory() as d:
+        source = make_file(d + '/source', 1000000)
+        os.mkfifo(d + '/out')
+        for arguments in (['-o', d + '/out'], []):
+            port = free_port('127.0.0.1')
+            receiver = start('receive', '-q', *arguments, '127.0.0.1:%d' % port)
+            wait_listening(port)
+            sender = start('send', '-q', '127.0.0.1:%d' % port, source)
+            wait_until(lambda: is_receiving(receiver), 'the connection is served')
+            if not arguments:
+                wait_until(lambda: is_full(receiver.stdout), 'the pipe is full')
+            receiver.send_signal(signal.SIGTERM)
+            receiver.wait(GUARD)
+            equal(receiver.returncode, 128 + signal.SIGTERM)
+            end(sender, None)
 
 
 @case
