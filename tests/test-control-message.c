@@ -10,11 +10,13 @@
 
 #include <zcio/zcio.h>
 
+#include <errno.h>
 #include <gio/gunixfdmessage.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "simulated-stream.h"
 #include "test-util.h"
 
 #define N_FDS 16
@@ -275,6 +277,122 @@ test_errors (void)
   tear_down (&f);
 }
 
+typedef struct
+{
+  Fixture *f;
+  gsize size;
+} Drain;
+
+/* Reads what fills the socket; the message comes behind it. */
+static gpointer
+drain (gpointer data)
+{
+  Drain *self = data;
+  g_autofree char *buffer = g_malloc (self->size);
+
+  for (gsize n = 0; n < self->size;)
+    {
+      GError *error = NULL;
+      gssize n_read = g_socket_receive (self->f->peer, buffer, self->size - n, NULL, &error);
+
+      g_assert_no_error (error);
+      g_assert_cmpint (n_read, >, 0);
+      n += n_read;
+    }
+
+  return NULL;
+}
+
+static void
+test_full (void)
+{
+  Fixture f;
+  Drain full = { &f, 0 };
+  ino_t inodes[2];
+  GSocketControlMessage *message = new_message (2, inodes);
+  GOutputVector vector = { "x", 1 };
+  gsize written = 77;
+  GThread *thread;
+  char byte = 0;
+  GError *error = NULL;
+
+  g_test_summary ("Where the socket takes nothing, a message waits, for as long as the socket's timeout "
+                  "allows; it goes as a whole or not at all");
+
+  set_up (&f, ZCIO_TEST_FAMILY_UNIX, 32768);
+  while (error == NULL)
+    {
+      gssize n = g_pollable_output_stream_write_nonblocking (G_POLLABLE_OUTPUT_STREAM (f.stream),
+                                                             "yyyy", 4, NULL, &error);
+
+      full.size += MAX (n, 0);
+    }
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
+  g_clear_error (&error);
+
+  g_socket_set_timeout (f.socket, 1);
+  g_assert_false (zcio_socket_stream_send_message (f.stream, &vector, 1, &message, 1, &written, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+  g_clear_error (&error);
+  g_assert_cmpuint (written, ==, 0);
+
+  g_socket_set_timeout (f.socket, 0);
+  thread = g_thread_new ("drain", drain, &full);
+  g_assert_true (zcio_socket_stream_send_message (f.stream, &vector, 1, &message, 1, &written, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (written, ==, 1);
+  g_thread_join (thread);
+  g_assert_cmpuint (receive (&f, &byte, 1, 2, inodes), ==, 1);
+  g_assert_cmpint (byte, ==, 'x');
+
+  g_object_unref (message);
+  tear_down (&f);
+}
+
+static void
+test_no_buffers (void)
+{
+  SimulatedStream s;
+  ino_t inodes[1];
+  GSocketControlMessage *message = new_message (1, inodes);
+  guint8 byte;
+  GOutputVector vector = { &byte, 1 };
+  guint64 before;
+  gsize written = 77;
+  GError *error = NULL;
+
+  g_test_summary ("Without memory for its control data a message waits until half of what is in flight "
+                  "is back; with nothing in flight the error is told");
+
+  simulated_stream_init (&s, zcio_test_get_seed ());
+  for (guint i = 0; i < 8; i++)
+    {
+      simulated_stream_write (&s, 16384, NULL, &error);
+      g_assert_no_error (error);
+    }
+  before = s.kernel->bytes_in_flight;
+  g_assert_cmpuint (before, >, 0);
+
+  zcio_test_pattern_fill (s.accepted, &byte, 1);
+  simulated_kernel_script_error (s.kernel, SIMULATED_SEND_COPY, ENOBUFS);
+  g_assert_true (zcio_socket_stream_send_message (s.stream, &vector, 1, &message, 1, &written, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (written, ==, 1);
+  s.accepted++;
+  g_assert_cmpuint (s.kernel->bytes_in_flight, <=, before / 2);
+  simulated_stream_settle (&s);
+
+  simulated_kernel_script_error (s.kernel, SIMULATED_SEND_COPY, ENOBUFS);
+  g_assert_false (zcio_socket_stream_send_message (s.stream, &vector, 1, &message, 1, &written, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_FAILED);
+  g_clear_error (&error);
+  g_assert_cmpuint (written, ==, 0);
+
+  g_object_unref (message);
+  simulated_stream_settle (&s);
+  simulated_stream_clear (&s);
+}
+
 static void
 test_tcp (void)
 {
@@ -306,11 +424,14 @@ main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  simulated_stream_watch_log ();
 
   g_test_add_func ("/control-message/descriptors", test_descriptors);
   g_test_add_func ("/control-message/several", test_several);
   g_test_add_func ("/control-message/partial", test_partial);
   g_test_add_func ("/control-message/errors", test_errors);
+  g_test_add_func ("/control-message/full", test_full);
+  g_test_add_func ("/control-message/no-buffers", test_no_buffers);
   g_test_add_func ("/control-message/tcp", test_tcp);
 
   return g_test_run ();
