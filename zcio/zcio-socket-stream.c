@@ -669,7 +669,7 @@ zcio_socket_stream_get_socket (ZcioSocketStream *stream)
  * zcio_socket_stream_get_zero_copy_mode:
  * @stream: a stream
  *
- * Gets #ZcioSocketStream:zero-copy-mode.
+ * Gets #ZcioSocketStream:zero-copy-mode. May be called in any thread.
  *
  * Returns: the mode
  *
@@ -688,7 +688,8 @@ zcio_socket_stream_get_zero_copy_mode (ZcioSocketStream *stream)
  * @stream: a stream
  * @mode: the mode
  *
- * Sets #ZcioSocketStream:zero-copy-mode. What is in flight already is not affected.
+ * Sets #ZcioSocketStream:zero-copy-mode. What is in flight already is not affected. May be
+ * called in any thread; #GObject::notify is emitted in this one.
  *
  * Since: 1.0
  */

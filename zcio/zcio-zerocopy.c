@@ -162,6 +162,8 @@ write_request (ZcioSocketStream  *stream,
  * time (%G_IO_ERROR_TIMED_OUT). A cancelled call fails with %G_IO_ERROR_CANCELLED;
  * what was accepted by then is sent all the same. Where another operation is under way
  * it fails with %G_IO_ERROR_PENDING, and with %G_IO_ERROR_CLOSED on a closed stream.
+ * Errors of the connection are those of g_socket_send(). It may be called in any thread,
+ * in one at a time.
  *
  * Returns: %TRUE if all was accepted
  *
@@ -192,7 +194,8 @@ zcio_socket_stream_write_zerocopy (ZcioSocketStream  *stream,
  *
  * Like zcio_socket_stream_write_zerocopy(), for several buffers. There may be any
  * number of them. If their sizes sum up to more than %G_MAXSSIZE, nothing is sent and
- * the call fails with %G_IO_ERROR_INVALID_ARGUMENT.
+ * the call fails with %G_IO_ERROR_INVALID_ARGUMENT. The array @buffers is not used after
+ * the call.
  *
  * Returns: %TRUE if all was accepted
  *
@@ -291,7 +294,8 @@ zcio_socket_stream_writev_zerocopy_full (ZcioSocketStream     *stream,
  *
  * If nothing could be accepted, it returns %G_POLLABLE_RETURN_WOULD_BLOCK and sets no
  * error; g_pollable_output_stream_create_source() tells when to try again. This also
- * happens while #ZcioSocketStream:max-bytes-in-flight is reached.
+ * happens while #ZcioSocketStream:max-bytes-in-flight is reached. The errors are those of
+ * zcio_socket_stream_writev_zerocopy().
  *
  * Returns: %G_POLLABLE_RETURN_OK if anything was accepted or there was nothing to
  *   send, %G_POLLABLE_RETURN_WOULD_BLOCK, or %G_POLLABLE_RETURN_FAILED with @error set
@@ -556,6 +560,8 @@ zcio_socket_stream_drain_finish (ZcioSocketStream  *stream,
  * Resets the connection, so that the kernel releases all memory at once: what the peer has
  * not received is lost. Only what waits in a queue of the network device is released a
  * little later. The stream and its socket remain to be closed; writes fail from now on.
+ *
+ * It fails with %G_IO_ERROR_CLOSED if the socket is closed. May be called in any thread.
  *
  * Returns: %TRUE if the connection was reset
  *

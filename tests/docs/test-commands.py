@@ -42,7 +42,7 @@ main (int argc, char **argv)
     g_socket_client_connect_to_host (client, "127.0.0.1", atoi (argv[1]), NULL, &error);
 
   g_assert_no_error (error);
-  g_assert_true (send_file (connection, argv[2], &error));
+  g_assert_true (send_file (connection, argv[2], NULL, &error));
   return 0;
 }
 '''
