@@ -207,17 +207,18 @@ class Commands(unittest.TestCase):
         lines = [line for _, text in pages() for block in blocks_of_commands(text) for line in block]
         alone = [line for line in lines if re.search(r'\bzcio (demo|doctor)\b', line)]
         self.assertEqual(len(alone), 3)
+        environment = {name: value for name, value in os.environ.items() if name != 'G_DEBUG'}
         for line in alone:
-            words = line.split()
-            variables = dict(word.split('=') for word in words if '=' in word)
-            words = [word for word in words if '=' not in word]
-            environment = {name: value for name, value in os.environ.items() if name != 'G_DEBUG'}
             with self.subTest(line=line):
-                # The demo takes the largest file of the system; here a small one will do
+                variables = dict(word.split('=') for word in line.split() if re.match(r'[A-Z_]+=', word))
+                words = line.split()[len(variables) + 1:]
+                # The demo would look for the largest file of the system
                 words += [LIBRARY] if 'demo' in words else []
-                done = run([TOOL[0], *words[1:]], {**environment, **variables})
+                done = run([TOOL[0], *words], {**environment, **variables})
                 # The doctor's status is what it has found: 9 is a host that does not suit
                 self.assertIn(done.returncode, (0, 9) if 'doctor' in words else (0,), done.stdout)
+                if 'G_MESSAGES_DEBUG' in variables:
+                    self.assertRegex(done.stdout, 'Zcio-DEBUG: .*: zero-copy: ')
 
     def test_files(self):
         """The commands of the chapter on files"""
