@@ -136,10 +136,14 @@ test_nonblocking_errors (Conformance *c)
                    ==, G_POLLABLE_RETURN_FAILED);
   conformance_assert_error (c, &error, G_IO_ERROR_CANCELLED);
   g_assert_cmpuint (written, ==, 0);
-  g_assert_cmpint (g_pollable_output_stream_writev_nonblocking (get_pollable (c), &bad, 1, &written, NULL, &error),
-                   ==, G_POLLABLE_RETURN_FAILED);
-  conformance_assert_same_error (c, &error);
-  g_assert_cmpuint (written, ==, 0);
+  /* The kernel is given a size that no memory has; Valgrind would complain, rightly. */
+  if (g_getenv ("ZCIO_TEST_VALGRIND") == NULL)
+    {
+      g_assert_cmpint (g_pollable_output_stream_writev_nonblocking (get_pollable (c), &bad, 1, &written, NULL, &error),
+                       ==, G_POLLABLE_RETURN_FAILED);
+      conformance_assert_same_error (c, &error);
+      g_assert_cmpuint (written, ==, 0);
+    }
   g_assert_cmpint (g_pollable_output_stream_write_nonblocking (get_pollable (c), "x", G_MAXSIZE, NULL, &error), ==, -1);
   conformance_assert_error (c, &error, G_IO_ERROR_INVALID_ARGUMENT);
   conformance_assert_nothing_more (c);

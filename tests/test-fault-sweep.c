@@ -359,7 +359,7 @@ static void
 stop_linger (Transfer *t)
 {
   gint64 deadline = zcio_test_get_deadline ();
-  g_autoptr (ZcioSocketStream) stream = zcio_socket_stream_new (t->s.socket);
+  ZcioSocketStream *stream = zcio_socket_stream_new (t->s.socket);
 
   while (zcio_linger_count () > 0)
     {
@@ -367,6 +367,7 @@ stop_linger (Transfer *t)
       g_assert_cmpint (g_get_monotonic_time (), <, deadline);
     }
   simulated_stream_settle (&t->s);
+  g_object_unref (stream);
 }
 
 /* Whatever has happened: in the end all is as it must be. */

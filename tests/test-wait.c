@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "simulated-kernel-private.h"
 #include "simulated-stream.h"
 #include "test-util.h"
 #include "zcio/zcio-socket-stream-private.h"
@@ -164,7 +165,10 @@ complete_and_reap (SimulatedKernel *kernel,
     return;
 
   simulated_kernel_complete (kernel, 0, 0, FALSE);
+  /* The kernel's lock is within the transmitter's, never around it. */
+  simulated_kernel_unlock (kernel);
   zcio_socket_stream_reap (s->stream);
+  simulated_kernel_lock ((ZcioSyscalls *) kernel);
 }
 
 static void
