@@ -259,7 +259,8 @@ measure_run (const struct iovec *vectors,
              gsize small_piece,
              gsize *size)
 {
-  gsize n_run = 0, run_size = 0, run_pieces = 0;
+  gsize n_run = 0, run_size = 0;
+  G_GNUC_UNUSED gsize run_pieces = 0; /* only asserted */
   gsize all_size = 0, all_pieces = 0, gap_pieces = 0;
 
   for (gsize i = 0; i < n_vectors && gap_pieces <= MAX_SMALL_PIECES; i++)
