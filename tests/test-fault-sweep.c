@@ -8,6 +8,7 @@
 
 #include "config.h"
 
+#include "simulated-kernel-private.h"
 #include "simulated-stream.h"
 #include "test-util.h"
 #include "zcio/zcio-linger-private.h"
@@ -590,7 +591,10 @@ cancel_at (const Variant *variant,
   if (number == 0)
     g_cancellable_cancel (t.cancellable);
   transfer_run (&t);
+  /* The linger may be calling. */
+  simulated_kernel_lock ((ZcioSyscalls *) t.s.kernel);
   t.s.kernel->hook = NULL;
+  simulated_kernel_unlock (t.s.kernel);
 
   g_assert_true (g_cancellable_is_cancelled (t.cancellable));
   /* Nothing but a cancellation was met; a call that was just about to be done is done. */
