@@ -602,17 +602,24 @@ zcio_send_check (ZcioTransmitter  *self,
   return !g_cancellable_set_error_if_cancelled (cancellable, error);
 }
 
-/* Not only after so many sends: none may follow, as where the next ones are copied until some
- * have come back.
+/* Writes that are copied are not counted, and they may be copied until some sends have come back;
+ * so these go by the clock.
  */
 static gboolean
-is_reap_due_locked (ZcioTransmitter *self)
+is_reap_due_locked (ZcioTransmitter       *self,
+                    const ZcioSendRequest *request)
 {
+  gint64 now;
+
   if (self->window.sends_in_flight == 0)
     return FALSE;
 
-  return self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES ||
-         self->syscalls->get_time (self->syscalls) >= self->reap_due;
+  if (self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES)
+    return TRUE;
+
+  now = self->syscalls->get_time (self->syscalls);
+  return now >= self->reap_due &&
+         !zcio_copy_policy_may_zero_copy (&self->policy, request->size - request->written, now);
 }
 
 ZcioSendResult
@@ -626,7 +633,7 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   int fd = g_socket_get_fd (socket);
 
   g_mutex_lock (&self->lock);
-  if (is_reap_due_locked (self))
+  if (is_reap_due_locked (self, request))
     zcio_transmitter_collect_locked (self);
   if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);

@@ -196,6 +196,11 @@ void             zcio_transmitter_add_watch        (ZcioTransmitter    *self,
 void             zcio_transmitter_remove_watch     (ZcioTransmitter    *self,
                                                     ZcioWatch          *watch);
 
+/* What zcio_transmitter_describe() says of such a policy. */
+char            *zcio_transmitter_describe_policy  (const ZcioCopyPolicy *policy,
+                                                    guint64             sends,
+                                                    guint64             bytes);
+
 /* With the lock held; for the files of the transmitter. */
 int              zcio_transmitter_get_fd_locked    (ZcioTransmitter    *self);
 int              zcio_transmitter_get_socket_fd_locked (ZcioTransmitter *self);
