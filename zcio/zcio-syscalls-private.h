@@ -39,7 +39,7 @@ typedef struct _ZcioSyscalls ZcioSyscalls;
  * @poll: poll (); the timeout is in milliseconds, -1 for none
  * @disconnect: connect () with AF_UNSPEC: resets the connection
  * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
- * @get_time: the clock of g_get_monotonic_time (), in microseconds, but coarse
+ * @get_time: g_get_monotonic_time ()
  * @send_file: sendfile () to the socket @fd, from @offset of @file_fd; or %NULL
  * @move_pipe: splice () to the socket @fd, from a pipe, without waiting for it; or %NULL
  *

@@ -212,18 +212,10 @@ real_get_unacknowledged (ZcioSyscalls *self,
 #endif
 }
 
-/* The clock of the timer interrupt: it is read for every send, and a few milliseconds do not
- * matter there.
- */
 static gint64
 real_get_time (ZcioSyscalls *self)
 {
-  struct timespec time;
-
-  if (clock_gettime (CLOCK_MONOTONIC_COARSE, &time) != 0)
-    return g_get_monotonic_time ();
-
-  return (gint64) time.tv_sec * G_USEC_PER_SEC + time.tv_nsec / 1000;
+  return g_get_monotonic_time ();
 }
 
 #ifdef __linux__

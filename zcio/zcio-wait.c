@@ -48,11 +48,6 @@ is_ready (short       revents,
   return (revents & (get_events (what) | POLLHUP | POLLNVAL)) != 0;
 }
 
-/* The clock is coarse: it may be a tick behind when the wait begins, and a timeout must not
- * come early.
- */
-#define CLOCK_ERROR (10 * G_TIME_SPAN_MILLISECOND)
-
 /* Blocking */
 
 typedef struct
@@ -89,7 +84,7 @@ wait_set_deadline (Wait *wait)
   guint timeout = g_socket_get_timeout (wait->socket);
 
   if (timeout != 0)
-    wait->deadline = syscalls->get_time (syscalls) + timeout * G_TIME_SPAN_SECOND + CLOCK_ERROR;
+    wait->deadline = syscalls->get_time (syscalls) + timeout * G_TIME_SPAN_SECOND;
 }
 
 /* Another thread may read the notification that this one waits for, and then the kernel does
