@@ -12,6 +12,7 @@
 
 #include "test-util.h"
 #include "zcio/zcio-linger-private.h"
+#include "zcio/zcio-socket-stream-private.h"
 
 #define BUFFER_SIZE (256 * 1024)
 #define N_BUFFERS 64
@@ -103,6 +104,43 @@ test_write_zerocopy (gconstpointer data)
   assert_statistics_add_up (fixture.stream, position);
 
   fixture_tear_down (&fixture, position);
+}
+
+static void
+test_drain_releases (void)
+{
+  Fixture fixture;
+  GBytes *bytes;
+  guint64 sends;
+  guint64 in_flight = 1;
+  ZcioTransmitter *transmitter;
+  GError *error = NULL;
+
+  g_test_summary ("When a drain returns, the references are gone, too, although the completions had "
+                  "been read before by somebody who may not drop them");
+
+  if (!fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0, ZCIO_TEST_READER_DEFAULT))
+    return;
+
+  bytes = zcio_test_pattern_bytes (0, BUFFER_SIZE, &fixture.released);
+  zcio_socket_stream_write_zerocopy (fixture.stream, bytes, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_bytes_unref (bytes);
+
+  transmitter = zcio_socket_stream_get_transmitter (fixture.stream);
+  while (in_flight > 0)
+    {
+      zcio_transmitter_collect (transmitter, FALSE);
+      zcio_transmitter_get_in_flight (transmitter, &sends, &in_flight);
+      g_thread_yield ();
+    }
+  g_assert_cmpint (g_atomic_int_get (&fixture.released), ==, 0);
+
+  zcio_socket_stream_drain (fixture.stream, 0, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (g_atomic_int_get (&fixture.released), ==, 1);
+
+  fixture_tear_down (&fixture, BUFFER_SIZE);
 }
 
 typedef struct
@@ -266,6 +304,7 @@ main (int    argc,
                         GINT_TO_POINTER (ZCIO_TEST_FAMILY_V4_MAPPED), test_write_zerocopy);
   g_test_add_data_func ("/socket-stream/write-zerocopy/unix",
                         GINT_TO_POINTER (ZCIO_TEST_FAMILY_UNIX), test_write_zerocopy);
+  g_test_add_func ("/socket-stream/drain-releases", test_drain_releases);
   g_test_add_func ("/socket-stream/main-loop", test_main_loop);
   g_test_add_func ("/socket-stream/drop", test_drop);
   g_test_add_data_func ("/socket-stream/optmem/20480", GINT_TO_POINTER (20480),

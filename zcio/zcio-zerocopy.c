@@ -486,8 +486,11 @@ zcio_socket_stream_drain (ZcioSocketStream  *stream,
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
 
-  /* Most often there is nothing to wait for. */
+  /* Most often there is nothing to wait for; but a source's check() may have read completions,
+   * and left it to others to drop the references.
+   */
   transmitter = zcio_socket_stream_get_transmitter (stream);
+  zcio_transmitter_reap (transmitter);
   zcio_transmitter_get_in_flight (transmitter, &sends, &bytes);
   if (sends == 0)
     return TRUE;
