@@ -26,7 +26,7 @@ benchmark_write_only (const BenchmarkContender *contender,
                       guint                     n,
                       GError                  **error)
 {
-  g_autoptr (BenchmarkMemory) memory = benchmark_memory_new (MAX (size, AREA_SIZE), size);
+  const BenchmarkMemory *memory = benchmark_memory_get (MAX (size, AREA_SIZE), size);
   BenchmarkStream *stream;
   gboolean success = TRUE;
   int fd;

@@ -16,6 +16,9 @@
 
 #include "benchmark-private.h"
 
+/* Headers and the like, which are needed beside a large area */
+#define SMALL_AREA ((gsize) 4096)
+
 G_DEFINE_QUARK (benchmark-error-quark, benchmark_error)
 
 void
@@ -30,7 +33,7 @@ benchmark_set_error_from_errno (GError     **error,
 }
 
 /* Huge pages would make zero-copy cheaper than most programs will see it. */
-BenchmarkMemory *
+static BenchmarkMemory *
 benchmark_memory_new (gsize size,
                       gsize block_size)
 {
@@ -60,7 +63,7 @@ benchmark_memory_new (gsize size,
   return memory;
 }
 
-void
+static void
 benchmark_memory_free (BenchmarkMemory *memory)
 {
   for (guint i = 0; i < memory->n_blocks; i++)
@@ -68,6 +71,25 @@ benchmark_memory_free (BenchmarkMemory *memory)
   g_free (memory->blocks);
   munmap (memory->data, memory->size);
   g_free (memory);
+}
+
+/* All contenders of a group send the very same pages. Whether pages are neighbours in physical
+ * memory decides how many the kernel puts into one fragment, so that with pages of its
+ * own each would be lucky or not, whatever it does. */
+const BenchmarkMemory *
+benchmark_memory_get (gsize size,
+                      gsize block_size)
+{
+  static BenchmarkMemory *kept[2];
+  BenchmarkMemory **place = &kept[size <= SMALL_AREA];
+
+  if (*place != NULL && (*place)->size == size && (*place)->blocks[0].size == block_size)
+    return *place;
+
+  g_clear_pointer (place, benchmark_memory_free);
+  *place = benchmark_memory_new (size, block_size);
+
+  return *place;
 }
 
 int

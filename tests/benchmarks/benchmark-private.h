@@ -59,10 +59,8 @@ typedef struct
   guint n_blocks;
 } BenchmarkMemory;
 
-BenchmarkMemory *benchmark_memory_new (gsize size,
-                                       gsize block_size);
-void benchmark_memory_free (BenchmarkMemory *memory);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (BenchmarkMemory, benchmark_memory_free)
+const BenchmarkMemory *benchmark_memory_get (gsize size,
+                                             gsize block_size);
 
 /* A file of @size bytes in the page cache, without a name any more. */
 int benchmark_memory_open_file (gsize    size,

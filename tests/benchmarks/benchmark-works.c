@@ -151,9 +151,9 @@ static gboolean
 run_write (BenchmarkRun *run,
            GError      **error)
 {
-  g_autoptr (BenchmarkMemory) memory = benchmark_memory_new (run->parameter < KIB ? MIB : AREA_SIZE, run->parameter);
+  const BenchmarkMemory *memory = benchmark_memory_get (run->parameter < KIB ? MIB : AREA_SIZE, run->parameter);
 
-  return measure (run, 1, send_blocks, memory, error);
+  return measure (run, 1, send_blocks, (gpointer) memory, error);
 }
 
 /* ---- main-loop ---- */
@@ -176,9 +176,9 @@ static gboolean
 run_main_loop (BenchmarkRun *run,
                GError      **error)
 {
-  g_autoptr (BenchmarkMemory) memory = benchmark_memory_new (AREA_SIZE, run->parameter);
+  const BenchmarkMemory *memory = benchmark_memory_get (AREA_SIZE, run->parameter);
 
-  return measure (run, 1, send_in_loop, memory, error);
+  return measure (run, 1, send_in_loop, (gpointer) memory, error);
 }
 
 /* ---- fan-out ---- */
@@ -204,9 +204,9 @@ static gboolean
 run_fan_out (BenchmarkRun *run,
              GError      **error)
 {
-  g_autoptr (BenchmarkMemory) memory = benchmark_memory_new (AREA_SIZE, FAN_OUT_BLOCK);
+  const BenchmarkMemory *memory = benchmark_memory_get (AREA_SIZE, FAN_OUT_BLOCK);
 
-  return measure (run, (guint) run->parameter, send_to_all, memory, error);
+  return measure (run, (guint) run->parameter, send_to_all, (gpointer) memory, error);
 }
 
 /* ---- migrate ---- */
@@ -295,8 +295,8 @@ static gboolean
 run_migrate (BenchmarkRun *run,
              GError      **error)
 {
-  g_autoptr (BenchmarkMemory) memory = benchmark_memory_new (MIGRATE_MEMORY, MIGRATE_PAGE);
-  g_autoptr (BenchmarkMemory) header = benchmark_memory_new (4 * KIB, MIGRATE_HEADER);
+  const BenchmarkMemory *memory = benchmark_memory_get (MIGRATE_MEMORY, MIGRATE_PAGE);
+  const BenchmarkMemory *header = benchmark_memory_get (4 * KIB, MIGRATE_HEADER);
   g_autofree guint *order = g_new (guint, memory->n_blocks);
   Migration migration = { memory, header->blocks[0], order, g_rand_new_with_seed (run->round) };
   gboolean success;

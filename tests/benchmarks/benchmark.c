@@ -122,15 +122,31 @@ measure_once (BenchmarkResult *result,
     g_array_append_val (result->samples, run.sample);
 }
 
-/* In each round each contender has its turn, and it is another that begins, so that what
- * the machine does besides meets them all alike. The first round warms up
- * and counts system calls. */
+static void
+shuffle (GPtrArray *group,
+         GRand     *random)
+{
+  for (guint i = group->len - 1; i > 0; i--)
+    {
+      guint other = (guint) g_rand_int_range (random, 0, (gint32) i + 1);
+      gpointer result = group->pdata[i];
+
+      group->pdata[i] = group->pdata[other];
+      group->pdata[other] = result;
+    }
+}
+
+/* In each round each contender has its turn, in an order that is drawn anew, so that what the
+ * machine does besides, and what the one before leaves behind, meets them all alike. The first
+ * round warms up and counts system calls. */
 static GPtrArray *
 measure_group (const BenchmarkWork *work,
                gsize                parameter,
                GPtrArray           *all)
 {
   GPtrArray *group = g_ptr_array_new ();
+  g_autoptr (GPtrArray) order = NULL;
+  g_autoptr (GRand) random = g_rand_new_with_seed (1);
 
   for (guint i = 0; i < all->len; i++)
     {
@@ -140,9 +156,13 @@ measure_group (const BenchmarkWork *work,
         g_ptr_array_add (group, benchmark_result_new (work, contender, parameter));
     }
 
-  for (guint round = 0; round <= (guint) rounds; round++)
-    for (guint i = 0; i < group->len; i++)
-      measure_once (group->pdata[(i + round) % group->len], round);
+  order = g_ptr_array_copy (group, NULL, NULL);
+  for (guint round = 0; order->len > 0 && round <= (guint) rounds; round++)
+    {
+      shuffle (order, random);
+      for (guint i = 0; i < order->len; i++)
+        measure_once (order->pdata[i], round);
+    }
 
   return group;
 }
