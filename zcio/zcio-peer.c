@@ -10,9 +10,12 @@
 
 #include "zcio-peer-private.h"
 
+#include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* Through the kernel's form: a program may have connected to a GNativeSocketAddress, and of
  * ::ffff:a.b.c.d this makes the host a.b.c.d, which is what interfaces have.
@@ -61,6 +64,32 @@ is_address_of_interface (const struct ifaddrs *interface,
   return FALSE;
 }
 
+/* Only to an own address can a socket be bound: that is quickly asked, and the answer is no for
+ * nearly all peers. A yes is none where a system lets sockets be bound to any address
+ * (ip_nonlocal_bind).
+ */
+static gboolean
+may_be_own_address (GInetAddress *address)
+{
+  g_autoptr (GSocketAddress) inet = g_inet_socket_address_new (address, 0);
+  struct sockaddr_storage native;
+  gboolean refused;
+  int fd;
+
+  if (!g_socket_address_to_native (inet, &native, sizeof native, NULL))
+    return TRUE;
+
+  fd = socket (g_inet_address_get_family (address), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return TRUE;
+
+  refused = bind (fd, (const struct sockaddr *) &native,
+                  g_socket_address_get_native_size (inet)) != 0 && errno == EADDRNOTAVAIL;
+  close (fd);
+
+  return !refused;
+}
+
 static gboolean
 is_own_address (GInetAddress *address)
 {
@@ -98,5 +127,6 @@ zcio_peer_is_local (GSocket *socket)
   if (local_address != NULL && g_inet_address_equal (remote_address, local_address))
     return TRUE;
 
-  return g_inet_address_get_is_loopback (remote_address) || is_own_address (remote_address);
+  return g_inet_address_get_is_loopback (remote_address) ||
+         (may_be_own_address (remote_address) && is_own_address (remote_address));
 }
