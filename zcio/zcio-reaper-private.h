@@ -46,7 +46,9 @@ struct _ZcioWatch
   ZcioWatchFunc func;
   gpointer user_data;
   GDestroyNotify notify;
+  gboolean arming; /* the reaper is going to arm it */
   gboolean armed;
+  gboolean by_clock; /* epoll does not take the socket: it is looked at now and then */
   gboolean shares; /* another watch of the same reaper is armed for the same socket */
   gboolean destroyed;
 
@@ -67,8 +69,7 @@ ZcioWatch *zcio_watch_new            (ZcioTransmitter *transmitter,
 void       zcio_watch_destroy        (ZcioWatch       *watch);
 
 /* For the transmitter alone, with its lock held. */
-gboolean   zcio_watch_arm_locked     (ZcioWatch       *watch,
-                                      int              fd);
+void       zcio_watch_arm_locked     (ZcioWatch       *watch);
 void       zcio_watch_expect_locked  (ZcioWatch       *watch);
 void       zcio_watch_notify_locked  (ZcioWatch       *watch);
 

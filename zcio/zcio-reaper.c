@@ -39,6 +39,7 @@
  * @lock: protects all but @source, @tag, and what only the dispatching thread uses. The
  *   transmitter's lock may be held when it is taken, never the other way round
  * @watches: (element-type guint64 ZcioWatch): those that are armed, by token
+ * @to_arm: watches that are to be armed
  * @delivery: watches that have something to tell
  * @dispatcher: the thread that is dispatching, if one is: there delivery comes by itself, also
  *   where what is called runs the main loop in turn
@@ -55,6 +56,7 @@ typedef struct _ZcioReaper
 
   GMutex lock;
   GHashTable *watches;
+  GQueue to_arm;
   GQueue delivery;
   guint n_users;
   guint64 next_token;
@@ -91,6 +93,7 @@ zcio_reaper_unref (ZcioReaper *self)
     return;
 
   g_assert (g_queue_is_empty (&self->delivery));
+  g_assert (g_queue_is_empty (&self->to_arm));
   g_hash_table_unref (self->watches);
   g_mutex_clear (&self->lock);
   if (self->epoll_fd >= 0)
@@ -118,6 +121,59 @@ zcio_watch_unref (ZcioWatch *watch)
   g_free (watch);
 }
 
+static ZcioWatch *
+take_from (ZcioReaper *self,
+           GQueue     *queue)
+{
+  ZcioWatch *watch;
+
+  g_mutex_lock (&self->lock);
+  watch = g_queue_pop_head (queue);
+  g_mutex_unlock (&self->lock);
+
+  return watch;
+}
+
+static void
+arm (ZcioReaper *self,
+     ZcioWatch  *watch)
+{
+  ZcioTransmitter *transmitter = watch->transmitter;
+  /* Errors need not be asked for. */
+  struct epoll_event event = { .events = EPOLLET };
+  int fd;
+
+  g_mutex_lock (&transmitter->lock);
+  watch->arming = FALSE;
+  fd = watch->destroyed ? -1 : zcio_transmitter_get_socket_fd_locked (transmitter);
+  if (fd >= 0)
+    {
+      g_mutex_lock (&self->lock);
+      watch->token = self->next_token++;
+      event.data.u64 = watch->token;
+      watch->by_clock = self->epoll_fd < 0 || epoll_ctl (self->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0;
+      watch->shares = self->epoll_fd >= 0 && watch->by_clock && errno == EEXIST;
+      watch->armed = !watch->shares;
+      if (watch->armed)
+        g_hash_table_insert (self->watches, &watch->token, watch);
+      g_mutex_unlock (&self->lock);
+    }
+  g_mutex_unlock (&transmitter->lock);
+}
+
+/* What has come in before is seen all the same: EPOLL_CTL_ADD looks. */
+static void
+arm_all (ZcioReaper *self)
+{
+  ZcioWatch *watch;
+
+  while ((watch = take_from (self, &self->to_arm)) != NULL)
+    {
+      arm (self, watch);
+      zcio_watch_unref (watch);
+    }
+}
+
 /* References to those watches whose sockets have news. A token whose watch has gone is an
  * old one: a descriptor that the linger still holds.
  */
@@ -143,18 +199,6 @@ take_ready_watches (ZcioReaper *self,
   g_mutex_unlock (&self->lock);
 
   return n_ready;
-}
-
-static ZcioWatch *
-take_delivery (ZcioReaper *self)
-{
-  ZcioWatch *watch;
-
-  g_mutex_lock (&self->lock);
-  watch = g_queue_pop_head (&self->delivery);
-  g_mutex_unlock (&self->lock);
-
-  return watch;
 }
 
 static void
@@ -198,7 +242,7 @@ deliver_all (ZcioReaper *self)
   n = g_queue_get_length (&self->delivery);
   g_mutex_unlock (&self->lock);
 
-  while (n-- > 0 && (watch = take_delivery (self)) != NULL)
+  while (n-- > 0 && (watch = take_from (self, &self->delivery)) != NULL)
     {
       deliver (watch);
       zcio_watch_unref (watch);
@@ -212,8 +256,8 @@ deliver_all (ZcioReaper *self)
   g_mutex_unlock (&self->lock);
 }
 
-/* Finds out about sockets that were closed with sends in flight; without an epoll descriptor,
- * about everything. Returns whether there are any sends in flight.
+/* Finds out about sockets that were closed with sends in flight; and about everything where there
+ * is no epoll descriptor, or it does not take the socket. Returns whether any sends are in flight.
  */
 static gboolean
 sweep (ZcioReaper *self)
@@ -231,13 +275,14 @@ sweep (ZcioReaper *self)
 
   for (guint i = 0; i < watches->len; i++)
     {
-      ZcioTransmitter *transmitter = ((ZcioWatch *) watches->pdata[i])->transmitter;
+      ZcioWatch *watch = watches->pdata[i];
+      ZcioTransmitter *transmitter = watch->transmitter;
       gboolean look;
 
       g_mutex_lock (&transmitter->lock);
       any |= transmitter->window.sends_in_flight > 0;
       look = transmitter->window.sends_in_flight > 0 &&
-             (zcio_transmitter_has_lost_fd_locked (transmitter) || self->epoll_fd < 0);
+             (zcio_transmitter_has_lost_fd_locked (transmitter) || watch->by_clock);
       g_mutex_unlock (&transmitter->lock);
 
       if (look)
@@ -317,9 +362,12 @@ reaper_source_dispatch (GSource     *source,
 {
   ZcioReaper *self = zcio_reaper_ref (((ReaperSource *) source)->reaper);
   ZcioWatch *ready[MAX_EVENTS];
-  guint n_ready = take_ready_watches (self, ready);
+  guint n_ready;
   guint released = 0;
   gint64 now = g_source_get_time (source);
+
+  arm_all (self);
+  n_ready = take_ready_watches (self, ready);
 
   /* Each edge is reported once. So all queues are read before anything is called out, since
    * what is called may run this very main loop until one of the others comes back.
@@ -444,26 +492,22 @@ zcio_watch_expect_locked (ZcioWatch *watch)
   g_mutex_unlock (&reaper->lock);
 }
 
-gboolean
-zcio_watch_arm_locked (ZcioWatch *watch,
-                       int        fd)
+/* Armed is a watch only by a loop that turns: where none does, nobody looks at the descriptor,
+ * and each completion would have to be noted there for nothing.
+ */
+void
+zcio_watch_arm_locked (ZcioWatch *watch)
 {
   ZcioReaper *reaper = watch->reaper;
-  /* Errors need not be asked for. */
-  struct epoll_event event = { .events = EPOLLET };
-  gboolean armed = TRUE;
 
+  if (watch->armed || watch->shares || watch->arming || watch->destroyed)
+    return;
+
+  watch->arming = TRUE;
   g_mutex_lock (&reaper->lock);
-  watch->token = reaper->next_token++;
-  event.data.u64 = watch->token;
-  if (reaper->epoll_fd >= 0)
-    armed = epoll_ctl (reaper->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
-  watch->shares = !armed && errno == EEXIST;
-  if (armed)
-    g_hash_table_insert (reaper->watches, &watch->token, watch);
+  g_queue_push_tail (&reaper->to_arm, zcio_watch_ref (watch));
+  g_source_set_ready_time (reaper->source, 0);
   g_mutex_unlock (&reaper->lock);
-
-  return armed;
 }
 
 /* The next one of the same reaper takes the place of one that was armed. */
@@ -552,14 +596,18 @@ zcio_watch_destroy (ZcioWatch *watch)
 {
   ZcioReaper *reaper = watch->reaper;
   gboolean queued;
+  gboolean queued_to_arm;
 
   zcio_transmitter_remove_watch (watch->transmitter, watch);
   disarm (watch);
 
   g_mutex_lock (&reaper->lock);
   queued = g_queue_remove (&reaper->delivery, watch);
+  queued_to_arm = g_queue_remove (&reaper->to_arm, watch);
   g_mutex_unlock (&reaper->lock);
   if (queued)
+    zcio_watch_unref (watch);
+  if (queued_to_arm)
     zcio_watch_unref (watch);
 
   zcio_reaper_leave (reaper);

@@ -55,6 +55,7 @@ typedef struct _ZcioWatch ZcioWatch;
  * @watches: (element-type ZcioWatch) who wants to be told of completions
  * @waiters: (element-type int) event descriptors of threads that wait for them
  * @reap_due: when a write is to reap that finds sends in flight
+ * @finds_misuse: what was sent is compared with what is there on release
  * @counters: what is counted while sending; there @bytes_zero_copied includes what the
  *   kernel copied, see zcio_transmitter_get_statistics()
  *
@@ -90,6 +91,7 @@ struct _ZcioTransmitter
   guint sends_since_reap;
   gsize bytes_since_reap;
   gint64 reap_due;
+  gboolean finds_misuse;
   ZcioStatistics counters;
 
   /* Not under the lock: added to atomically by copying writes, which do without it. */

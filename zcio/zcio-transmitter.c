@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "zcio-debug-private.h"
 #include "zcio-describe-private.h"
 #include "zcio-linger-private.h"
 #include "zcio-peer-private.h"
@@ -127,6 +128,7 @@ zcio_transmitter_new (GSocket *socket)
   self->linger_fd = -1;
   self->linger_timeout = ZCIO_DEFAULT_LINGER_TIMEOUT;
   self->reap_at = G_MAXINT64;
+  self->finds_misuse = (zcio_debug_get_flags () & ZCIO_DEBUG_CHECKSUM) != 0;
   zcio_send_window_init (&self->window, TRUE);
   zcio_copy_policy_init (&self->policy, TRUE, FALSE, 0);
   enable_locked (self);
@@ -235,24 +237,14 @@ zcio_transmitter_state_changed_locked (ZcioTransmitter *self)
     }
 }
 
-/* Arms the watches that are not yet: with the first send in flight, not before, since
- * only then is the socket certainly connected.
- */
+/* The first send is in flight. Not before is the socket certainly connected. */
 void
 zcio_transmitter_arm_locked (ZcioTransmitter *self)
 {
   for (GSList *l = self->watches; l != NULL; l = l->next)
     {
-      ZcioWatch *watch = l->data;
-
-      if (G_UNLIKELY (!watch->armed && !watch->shares))
-        {
-          int fd = zcio_transmitter_get_socket_fd_locked (self);
-
-          watch->armed = fd >= 0 && zcio_watch_arm_locked (watch, fd);
-        }
-      if (self->window.sends_in_flight == 1)
-        zcio_watch_expect_locked (watch);
+      zcio_watch_arm_locked (l->data);
+      zcio_watch_expect_locked (l->data);
     }
 }
 
@@ -408,9 +400,17 @@ log_unlocked (ZcioTransmitter      *self,
 void
 zcio_transmitter_unlock_and_release (ZcioTransmitter *self)
 {
-  ZcioReleased released = self->collected;
-  guint to_log = self->to_log;
+  ZcioReleased released;
+  guint to_log;
 
+  if (G_LIKELY (self->collected.head == NULL && self->to_log == 0))
+    {
+      zcio_transmitter_unlock (self);
+      return;
+    }
+
+  released = self->collected;
+  to_log = self->to_log;
   self->collected = (ZcioReleased) ZCIO_RELEASED_INIT;
   self->to_log = 0;
   if (G_UNLIKELY (to_log != 0))
@@ -638,7 +638,7 @@ zcio_transmitter_add_watch (ZcioTransmitter *self,
     stop_linger_locked (self);
   if (self->window.sends_in_flight > 0)
     {
-      zcio_transmitter_arm_locked (self);
+      zcio_watch_arm_locked (watch);
       zcio_watch_expect_locked (watch);
     }
   g_mutex_unlock (&self->lock);
