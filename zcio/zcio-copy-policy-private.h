@@ -89,17 +89,46 @@ gsize    zcio_copy_policy_get_threshold  (const ZcioCopyPolicy *policy);
 /* Whether so much evidence says that the kernel copies, whatever is made of it. */
 gboolean zcio_copy_policy_kernel_copies  (const ZcioCopyPolicy *policy);
 
+/* Whether a write of this size goes by zero-copy, whatever the time. */
+static inline gboolean
+zcio_copy_policy_will_zero_copy (const ZcioCopyPolicy *policy,
+                                 gsize                 size)
+{
+  return policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE && size >= policy->minimum;
+}
+
 /* Quick answer before vectors are gathered: is there any chance that a write of
  * this size goes by zero-copy? If not, all of it is copied.
  */
-gboolean zcio_copy_policy_may_zero_copy  (ZcioCopyPolicy     *policy,
-                                          gsize               size,
-                                          gint64              now);
+static inline gboolean
+zcio_copy_policy_may_zero_copy (const ZcioCopyPolicy *policy,
+                                gsize                 size,
+                                gint64                now)
+{
+  if (zcio_copy_policy_will_zero_copy (policy, size))
+    return TRUE;
+
+  return policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && size >= policy->minimum &&
+         now >= policy->next_probe && !policy->congested;
+}
+
 /* Writes below this size are copied, whatever comes back meanwhile; and so are all that
  * come before *@until, where that is not 0. Both hold until the policy is next called.
  */
-gsize    zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
-                                          gint64             *until);
+static inline gsize
+zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
+                                  gint64               *until)
+{
+  if (policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE)
+    *until = 0;
+  else if (policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && !policy->congested)
+    *until = policy->next_probe;
+  else
+    *until = G_MAXINT64;
+
+  return policy->minimum;
+}
+
 /* What to send next of these vectors; @n_vectors is at least 1. Any number of
  * vectors may be of size 0. All of them are looked at, so give no more than one
  * system call can take. A plan of size 0 has no @zero_copy and no @more.

@@ -212,32 +212,6 @@ zcio_copy_policy_kernel_copies (const ZcioCopyPolicy *policy)
   return policy->samples == SAMPLE_WINDOW && policy->copied_weight >= WEIGHT_MOSTLY_COPIED;
 }
 
-gboolean
-zcio_copy_policy_may_zero_copy (ZcioCopyPolicy *policy,
-                                gsize size,
-                                gint64 now)
-{
-  if (size < policy->minimum)
-    return FALSE;
-  if (policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE)
-    return TRUE;
-  return policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && now >= policy->next_probe && !policy->congested;
-}
-
-gsize
-zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
-                                  gint64 *until)
-{
-  if (policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE)
-    *until = 0;
-  else if (policy->state == ZCIO_ZERO_COPY_STATE_SUSPENDED && !policy->congested)
-    *until = policy->next_probe;
-  else
-    *until = G_MAXINT64;
-
-  return policy->minimum;
-}
-
 static gsize
 sum_sizes (const struct iovec *vectors,
            gsize n_vectors)
@@ -313,19 +287,6 @@ may_ride_along (const struct iovec *vectors,
          sum_sizes (vectors, n_all) / count_pieces (vectors, n_all) >= small_piece;
 }
 
-static void
-fill_plan (ZcioCopyPlan *plan,
-           const struct iovec *vectors,
-           gsize n_vectors,
-           gsize n_next,
-           gboolean zero_copy)
-{
-  plan->size = sum_sizes (vectors, n_next);
-  plan->n_vectors = n_next;
-  plan->zero_copy = zero_copy;
-  plan->more = sum_sizes (vectors + n_next, n_vectors - n_next) > 0;
-}
-
 void
 zcio_copy_policy_plan (ZcioCopyPolicy *policy,
                        const struct iovec *vectors,
@@ -333,18 +294,16 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
                        gint64 now,
                        ZcioCopyPlan *plan)
 {
-  gsize small_piece, n_run, run_size;
+  gsize small_piece, n_run, run_size, rest;
 
   g_assert (n_vectors > 0);
 
-  if (!zcio_copy_policy_may_zero_copy (policy, sum_sizes (vectors, n_vectors), now))
+  *plan = (ZcioCopyPlan) { .n_vectors = n_vectors, .size = sum_sizes (vectors, n_vectors) };
+  if (!zcio_copy_policy_may_zero_copy (policy, plan->size, now))
+    return;
+  if (policy->mode == ZCIO_ZERO_COPY_MODE_ALWAYS || n_vectors == 1)
     {
-      fill_plan (plan, vectors, n_vectors, n_vectors, FALSE);
-      return;
-    }
-  if (policy->mode == ZCIO_ZERO_COPY_MODE_ALWAYS)
-    {
-      fill_plan (plan, vectors, n_vectors, n_vectors, TRUE);
+      plan->zero_copy = TRUE;
       return;
     }
 
@@ -361,14 +320,13 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
       if (run_size < policy->minimum)
         continue;
 
-      if (may_ride_along (vectors, i, i + n_run, small_piece))
-        fill_plan (plan, vectors, n_vectors, i + n_run, TRUE);
-      else
-        fill_plan (plan, vectors, n_vectors, i, FALSE);
+      plan->zero_copy = i == 0 || may_ride_along (vectors, i, i + n_run, small_piece);
+      plan->n_vectors = plan->zero_copy ? i + n_run : i;
+      rest = sum_sizes (vectors + plan->n_vectors, n_vectors - plan->n_vectors);
+      plan->size -= rest;
+      plan->more = rest > 0;
       return;
     }
-
-  fill_plan (plan, vectors, n_vectors, n_vectors, FALSE);
 }
 
 gboolean
@@ -377,6 +335,10 @@ zcio_copy_policy_sent (ZcioCopyPolicy *policy,
                        gint64 now)
 {
   g_assert (size > 0);
+
+  /* Nothing to learn. */
+  if (G_LIKELY (!policy->limited && policy->copies == ZCIO_COPY_REASON_NONE))
+    return FALSE;
 
   if (policy->limited)
     {

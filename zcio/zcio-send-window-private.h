@@ -16,12 +16,44 @@
 G_BEGIN_DECLS
 
 typedef struct _ZcioWrite ZcioWrite;
-typedef struct _ZcioSend ZcioSend;
 
 /*
+ * ZcioWrite:
+ * @next: the next write on a list of released or of unused ones
+ * @sends_in_flight: sends of this write that are not back
+ * @owner: the first owner. Most writes have just one, and need no array
+ * @n_more_owners: the other owners
+ * @records: (element-type ZcioDebugRecord): what was sent; NULL unless a program is debugged
+ * @ended: whether no more sends come
+ *
  * What a user's write holds on to while the kernel reads it. One write may take
  * several sends; it is released once, when it has ended and its last send is back.
  */
+struct _ZcioWrite
+{
+  ZcioWrite *next;
+  guint64 sends_in_flight;
+  GBytes *owner;
+  gsize n_more_owners;
+  GDestroyNotify release;
+  gpointer release_data;
+  GSList *records;
+  gboolean ended;
+
+  GBytes **more_owners;
+  gsize more_owners_capacity;
+};
+
+/*
+ * ZcioSend:
+ * @write: the write that it is a part of; %NULL when the send is back
+ */
+typedef struct
+{
+  ZcioWrite *write;
+  gsize size;
+  gint64 time;
+} ZcioSend;
 
 /*
  * ZcioReleased:
@@ -78,10 +110,36 @@ void       zcio_send_window_init        (ZcioSendWindow         *window,
 void       zcio_send_window_clear       (ZcioSendWindow         *window);
 
 /* A write begins without owners. */
-ZcioWrite *zcio_send_window_begin       (ZcioSendWindow         *window);
-/* Adds a reference to what the write owns. */
-void       zcio_write_add_bytes         (ZcioWrite              *write,
+static inline ZcioWrite *
+zcio_send_window_begin (ZcioSendWindow *window)
+{
+  ZcioWrite *write = window->unused;
+
+  if (G_UNLIKELY (write == NULL))
+    return g_new0 (ZcioWrite, 1);
+
+  window->unused = write->next;
+  window->n_unused--;
+  write->next = NULL;
+  write->ended = FALSE;
+
+  return write;
+}
+
+void       zcio_write_add_more_bytes    (ZcioWrite              *write,
                                          GBytes                 *bytes);
+
+/* Adds a reference to what the write owns. */
+static inline void
+zcio_write_add_bytes (ZcioWrite *write,
+                      GBytes    *bytes)
+{
+  if (G_LIKELY (write->owner == NULL))
+    write->owner = g_bytes_ref (bytes);
+  else
+    zcio_write_add_more_bytes (write, bytes);
+}
+
 /* At most one for a write. */
 void       zcio_write_set_release       (ZcioWrite              *write,
                                          GDestroyNotify          release,
@@ -91,11 +149,37 @@ void       zcio_write_set_release       (ZcioWrite              *write,
  */
 void       zcio_write_add_record        (ZcioWrite              *write,
                                          ZcioDebugRecord        *record);
+static inline ZcioSend *
+zcio_send_window_get_send (const ZcioSendWindow *window,
+                           guint64               number)
+{
+  return &window->sends[number & (window->capacity - 1)];
+}
+
+void       zcio_send_window_grow        (ZcioSendWindow         *window);
+
 /* Records a send of a write: it takes the next id. @now is in microseconds. */
-void       zcio_send_window_add         (ZcioSendWindow         *window,
-                                         ZcioWrite              *write,
-                                         gsize                   size,
-                                         gint64                  now);
+static inline void
+zcio_send_window_add (ZcioSendWindow *window,
+                      ZcioWrite      *write,
+                      gsize           size,
+                      gint64          now)
+{
+  if (G_UNLIKELY (window->next - window->first == window->capacity))
+    zcio_send_window_grow (window);
+
+  *zcio_send_window_get_send (window, window->next) = (ZcioSend) { write, size, now };
+  window->next++;
+  write->sends_in_flight++;
+
+  window->sends_in_flight++;
+  window->bytes_in_flight += size;
+  if (window->sends_in_flight > window->peak_sends_in_flight)
+    window->peak_sends_in_flight = window->sends_in_flight;
+  if (window->bytes_in_flight > window->peak_bytes_in_flight)
+    window->peak_bytes_in_flight = window->bytes_in_flight;
+}
+
 /* No more sends come for this write. If none is in flight, it is released. */
 void       zcio_send_window_end         (ZcioSendWindow         *window,
                                          ZcioWrite              *write,

@@ -16,47 +16,13 @@
 #define INITIAL_CAPACITY 8
 
 /* Writes kept for reuse; as many as this begin and end without an allocation. */
-#define MAX_UNUSED_WRITES 64
+#define MAX_UNUSED_WRITES 1024
 
 /* A larger array of owners is not kept with an unused write. */
 #define MAX_KEPT_OWNERS 1024
 
 /* There are 2^32 ids. */
 #define N_IDS (G_GUINT64_CONSTANT (1) << 32)
-
-/*
- * ZcioWrite:
- * @next: the next write on a list of released or of unused ones
- * @sends_in_flight: sends of this write that are not back
- * @ended: whether no more sends come
- * @owner: the first owner. Most writes have just one, and need no array
- * @more_owners: the other owners
- * @records: (element-type ZcioDebugRecord): what was sent; NULL unless a program is debugged
- */
-struct _ZcioWrite
-{
-  ZcioWrite *next;
-  guint64 sends_in_flight;
-  gboolean ended;
-  GBytes *owner;
-  GBytes **more_owners;
-  gsize n_more_owners;
-  gsize more_owners_capacity;
-  GDestroyNotify release;
-  gpointer release_data;
-  GSList *records;
-};
-
-/*
- * ZcioSend:
- * @write: the write that it is a part of; %NULL when the send is back
- */
-struct _ZcioSend
-{
-  ZcioWrite *write;
-  gsize size;
-  gint64 time;
-};
 
 /* Writes */
 
@@ -99,17 +65,9 @@ write_call_out (ZcioWrite *write)
 }
 
 void
-zcio_write_add_bytes (ZcioWrite *write,
-                      GBytes *bytes)
+zcio_write_add_more_bytes (ZcioWrite *write,
+                           GBytes *bytes)
 {
-  g_return_if_fail (!write->ended);
-
-  if (write->owner == NULL)
-    {
-      write->owner = g_bytes_ref (bytes);
-      return;
-    }
-
   if (write->n_more_owners == write->more_owners_capacity)
     {
       write->more_owners_capacity = MAX (write->more_owners_capacity * 2, 8);
@@ -219,71 +177,21 @@ zcio_send_window_clear (ZcioSendWindow *window)
   window->capacity = 0;
 }
 
-static inline ZcioSend *
-get_send (const ZcioSendWindow *window,
-          guint64 number)
-{
-  return &window->sends[number & (window->capacity - 1)];
-}
-
 /* The ring is only allocated when there is something to put into it: many streams
  * never send by zero-copy.
  */
-static void
-grow (ZcioSendWindow *window)
+void
+zcio_send_window_grow (ZcioSendWindow *window)
 {
   guint capacity = window->capacity != 0 ? window->capacity * 2 : INITIAL_CAPACITY;
   ZcioSend *sends = g_new (ZcioSend, capacity);
 
   for (guint64 number = window->first; number < window->next; number++)
-    sends[number & (capacity - 1)] = *get_send (window, number);
+    sends[number & (capacity - 1)] = *zcio_send_window_get_send (window, number);
 
   g_free (window->sends);
   window->sends = sends;
   window->capacity = capacity;
-}
-
-ZcioWrite *
-zcio_send_window_begin (ZcioSendWindow *window)
-{
-  ZcioWrite *write = window->unused;
-
-  if (write == NULL)
-    return g_new0 (ZcioWrite, 1);
-
-  window->unused = write->next;
-  window->n_unused--;
-  write->next = NULL;
-  write->ended = FALSE;
-
-  return write;
-}
-
-void
-zcio_send_window_add (ZcioSendWindow *window,
-                      ZcioWrite *write,
-                      gsize size,
-                      gint64 now)
-{
-  ZcioSend *send;
-
-  g_return_if_fail (!write->ended);
-
-  if (window->next - window->first == window->capacity)
-    grow (window);
-
-  send = get_send (window, window->next);
-  send->write = write;
-  send->size = size;
-  send->time = now;
-
-  window->next++;
-  write->sends_in_flight++;
-
-  window->sends_in_flight++;
-  window->bytes_in_flight += size;
-  window->peak_sends_in_flight = MAX (window->peak_sends_in_flight, window->sends_in_flight);
-  window->peak_bytes_in_flight = MAX (window->peak_bytes_in_flight, window->bytes_in_flight);
 }
 
 void
@@ -314,7 +222,7 @@ release_numbers (ZcioSendWindow *window,
 
   for (guint64 number = start; number < end; number++)
     {
-      ZcioSend *send = get_send (window, number);
+      ZcioSend *send = zcio_send_window_get_send (window, number);
       ZcioWrite *write = g_steal_pointer (&send->write);
 
       if (write == NULL)
@@ -345,7 +253,7 @@ release_numbers (ZcioSendWindow *window,
 static void
 advance_first (ZcioSendWindow *window)
 {
-  while (window->first < window->next && get_send (window, window->first)->write == NULL)
+  while (window->first < window->next && zcio_send_window_get_send (window, window->first)->write == NULL)
     window->first++;
 }
 
@@ -410,7 +318,7 @@ zcio_send_window_get_oldest (const ZcioSendWindow *window)
   if (window->sends_in_flight == 0)
     return 0;
 
-  return get_send (window, window->first)->time;
+  return zcio_send_window_get_send (window, window->first)->time;
 }
 
 void

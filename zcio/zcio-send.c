@@ -19,7 +19,7 @@
 /* With no main loop running, writes reap as they go: so often that little memory stays
  * pinned, so seldom that the system calls do not count.
  */
-#define REAP_AFTER_SENDS 32
+#define REAP_AFTER_SENDS 64
 #define REAP_AFTER_BYTES ((gsize) 8 * 1024 * 1024)
 
 /* GSO_MAX_SIZE: no packet of the kernel's is larger. */
@@ -28,159 +28,7 @@
 /* A low limit of bytes in flight does not make the sends smaller than this. */
 #define MIN_SEND_SIZE ((gsize) 64 * 1024)
 
-/* On the stack: what one system call takes, gathered from a request. */
-typedef struct
-{
-  struct iovec vectors[ZCIO_MAX_SEND_VECTORS];
-  gsize n;
-  gsize size;
-} Gathered;
-
-static gboolean
-add_size (gsize       *total,
-          gsize        size,
-          const char  *function,
-          GError     **error)
-{
-  if (size <= (gsize) G_MAXSSIZE && *total <= (gsize) G_MAXSSIZE - size)
-    {
-      *total += size;
-      return TRUE;
-    }
-
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-               ZCIO_GIO_ (TOO_MUCH_VECTORS), function);
-  return FALSE;
-}
-
-gboolean
-zcio_send_request_init_buffers (ZcioSendRequest  *request,
-                                GBytes *const    *buffers,
-                                gsize             n_buffers,
-                                GError          **error)
-{
-  *request = (ZcioSendRequest) { .buffers = buffers, .n = n_buffers, .zero_copy = TRUE };
-
-  for (gsize i = 0; i < n_buffers; i++)
-    if (!add_size (&request->size, g_bytes_get_size (buffers[i]), "writev_zerocopy", error))
-      return FALSE;
-
-  return TRUE;
-}
-
-gboolean
-zcio_send_request_init_vectors (ZcioSendRequest      *request,
-                                const GOutputVector  *vectors,
-                                gsize                 n_vectors,
-                                gboolean              zero_copy,
-                                GError              **error)
-{
-  *request = (ZcioSendRequest) { .vectors = vectors, .n = n_vectors, .zero_copy = zero_copy };
-
-  for (gsize i = 0; i < n_vectors; i++)
-    if (!add_size (&request->size, vectors[i].size,
-                   zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev", error))
-      return FALSE;
-
-  return TRUE;
-}
-
-static inline gconstpointer
-get_part (const ZcioSendRequest *request,
-          gsize                  index,
-          gsize                 *size)
-{
-  if (request->vectors == NULL)
-    return g_bytes_get_data (request->buffers[index], size);
-
-  *size = request->vectors[index].size;
-  return request->vectors[index].buffer;
-}
-
-/* Takes from the request what one call may ask for, at most @max_size bytes. */
-static void
-gather (const ZcioSendRequest *request,
-        gsize                  max_size,
-        Gathered              *gathered)
-{
-  gsize offset = request->offset;
-
-  gathered->n = 0;
-  gathered->size = 0;
-
-  for (gsize i = request->index; i < request->n; i++)
-    {
-      gsize size;
-      const guint8 *data = get_part (request, i, &size);
-      gsize rest = MIN (size - offset, max_size - gathered->size);
-
-      if (rest > 0)
-        {
-          gathered->vectors[gathered->n].iov_base = (gpointer) (data + offset);
-          gathered->vectors[gathered->n].iov_len = rest;
-          gathered->n++;
-          gathered->size += rest;
-        }
-      offset = 0;
-
-      if (gathered->n == ZCIO_MAX_SEND_VECTORS || gathered->size == max_size)
-        break;
-    }
-}
-
-/* The write owns each buffer of which the kernel reads a part. */
-static void
-own (ZcioSendRequest *request,
-     gsize            end)
-{
-  if (request->vectors != NULL)
-    {
-      if (request->owned == 0)
-        zcio_write_set_release (request->write, g_steal_pointer (&request->release),
-                                request->release_data);
-      request->owned = request->n;
-      return;
-    }
-
-  for (gsize i = MAX (request->owned, request->index); i < end; i++)
-    zcio_write_add_bytes (request->write, request->buffers[i]);
-  request->owned = MAX (request->owned, end);
-}
-
-/* Moves on by what was accepted; returns the end of the parts that it touched. */
-static gsize
-advance (ZcioSendRequest *request,
-         gsize            accepted,
-         gsize           *new_index,
-         gsize           *new_offset)
-{
-  gsize index = request->index;
-  gsize offset = request->offset;
-  gsize end = index;
-
-  while (index < request->n)
-    {
-      gsize size;
-
-      get_part (request, index, &size);
-      if (accepted > 0)
-        end = index + 1;
-      if (accepted < size - offset)
-        {
-          offset += accepted;
-          break;
-        }
-      accepted -= size - offset;
-      offset = 0;
-      index++;
-    }
-
-  *new_index = index;
-  *new_offset = offset;
-  return end;
-}
-
-static gssize
+static inline gssize
 call_send (ZcioTransmitter    *self,
            int                 fd,
            const struct iovec *vectors,
@@ -272,7 +120,7 @@ typedef enum
  * try. Otherwise this part is copied, which is always right and tells the real error, if
  * there is one (sendmsg() allocates the notification before it looks at the state).
  */
-static gssize
+static G_NO_INLINE gssize
 solve_enobufs_locked (ZcioTransmitter    *self,
                       int                 fd,
                       const struct iovec *vectors,
@@ -320,7 +168,7 @@ solve_enobufs_locked (ZcioTransmitter    *self,
 /* Some memory can be sent, but not by zero-copy (secret memory, device memory); so can some
  * sockets. Only what a copy answers is real.
  */
-static gssize
+static G_NO_INLINE gssize
 solve_refusal_locked (ZcioTransmitter    *self,
                       int                 fd,
                       const struct iovec *vectors,
@@ -338,7 +186,7 @@ solve_refusal_locked (ZcioTransmitter    *self,
   return n;
 }
 
-static gssize
+static inline gssize
 send_zero_copy_locked (ZcioTransmitter    *self,
                        int                 fd,
                        const struct iovec *vectors,
@@ -349,7 +197,7 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 {
   gssize n;
 
-  if (self->blocked && !is_writable (self, fd))
+  if (G_UNLIKELY (self->blocked) && !is_writable (self, fd))
     {
       errno = EAGAIN;
       return -1;
@@ -358,7 +206,10 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 
   *how = HOW_ZERO_COPY;
   n = call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
-  if (n < 0 && errno == ENOBUFS)
+  if (G_LIKELY (n >= 0))
+    return n;
+
+  if (errno == ENOBUFS)
     n = solve_enobufs_locked (self, fd, vectors, n_vectors, size, flags, how);
   if (n < 0 && *how == HOW_ZERO_COPY &&
       (errno == EFAULT || errno == EOPNOTSUPP || errno == ENOMEM))
@@ -367,44 +218,54 @@ send_zero_copy_locked (ZcioTransmitter    *self,
   return n;
 }
 
-/* What was accepted, by kind. A zero-copy send of at least one byte takes an id. */
-static void
-account_locked (ZcioTransmitter *self,
-                ZcioSendRequest *request,
-                const Gathered  *gathered,
-                gsize            accepted,
-                How              how,
-                gint64           now)
+/* A zero-copy send of at least one byte takes an id. */
+static inline void
+add_to_window_locked (ZcioTransmitter     *self,
+                      ZcioSendRequest     *request,
+                      const ZcioSendParts *parts,
+                      gsize                accepted,
+                      gint64               now)
 {
-  gsize index;
-  gsize offset;
-  gsize end = advance (request, accepted, &index, &offset);
+  if (G_UNLIKELY (self->finds_misuse) && !request->keep_off)
+    zcio_write_add_record (request->write,
+                           zcio_debug_record_new (parts->vectors, parts->n, accepted,
+                                                  g_get_monotonic_time ()));
+
+  ZCIO_TRACE (send, self, accepted, self->window.sends_in_flight);
+  zcio_send_window_add (&self->window, request->write, accepted, now);
+  if (self->window.sends_in_flight == 1)
+    {
+      self->reap_due = now + ZCIO_REAP_INTERVAL;
+      zcio_transmitter_arm_locked (self);
+    }
+  if (zcio_copy_policy_sent (&self->policy, accepted, now))
+    zcio_transmitter_state_changed_locked (self);
+
+  self->sends_since_reap++;
+  self->bytes_since_reap += accepted;
+}
+
+/* What was accepted, by kind. */
+static inline void
+account_locked (ZcioTransmitter     *self,
+                ZcioSendRequest     *request,
+                const ZcioSendParts *parts,
+                gsize                accepted,
+                How                  how,
+                gint64               now)
+{
+  if (how == HOW_ZERO_COPY && request->write == NULL)
+    request->write = zcio_send_window_begin (&self->window);
+  zcio_send_request_accepted (request, parts, accepted, how == HOW_ZERO_COPY);
 
   self->counters.bytes_written += accepted;
   switch (how)
     {
     case HOW_ZERO_COPY:
-      {
-        if (request->write == NULL)
-          request->write = zcio_send_window_begin (&self->window);
-        own (request, end);
-        if (G_UNLIKELY (zcio_debug_get_flags () & ZCIO_DEBUG_CHECKSUM) && !request->keep_off)
-          zcio_write_add_record (request->write,
-                                 zcio_debug_record_new (gathered->vectors, gathered->n, accepted,
-                                                        g_get_monotonic_time ()));
-        ZCIO_TRACE (send, self, accepted, self->window.sends_in_flight);
-        zcio_send_window_add (&self->window, request->write, accepted, now);
-        if (zcio_copy_policy_sent (&self->policy, accepted, now))
-          zcio_transmitter_state_changed_locked (self);
-        zcio_transmitter_arm_locked (self);
-        if (self->window.sends_in_flight == 1)
-          self->reap_due = now + ZCIO_REAP_INTERVAL;
-        self->sends_since_reap++;
-        self->bytes_since_reap += accepted;
-        self->counters.bytes_zero_copied += accepted;
-        self->counters.sends_zero_copied++;
-        break;
-      }
+      add_to_window_locked (self, request, parts, accepted, now);
+      self->counters.bytes_zero_copied += accepted;
+      self->counters.sends_zero_copied++;
+      break;
 
     case HOW_COPY_BY_CHOICE:
       self->counters.bytes_copied_by_choice += accepted;
@@ -419,10 +280,6 @@ account_locked (ZcioTransmitter *self,
     default:
       g_assert_not_reached ();
     }
-
-  request->written += accepted;
-  request->index = index;
-  request->offset = offset;
 }
 
 static gboolean
@@ -452,44 +309,120 @@ get_max_size_locked (ZcioTransmitter       *self,
   return CLAMP (self->max_bytes_in_flight, MIN_SEND_SIZE, ZCIO_MAX_SEND_SIZE);
 }
 
+/* Sends of @parts what @plan says. Returns what was accepted, or -1. */
+static G_ALWAYS_INLINE inline gssize
+send_planned_locked (ZcioTransmitter     *self,
+                     ZcioSendRequest     *request,
+                     int                  fd,
+                     const ZcioSendParts *parts,
+                     const ZcioCopyPlan  *plan,
+                     gint64               now)
+{
+  How how = HOW_COPY_BY_CHOICE;
+  int flags = plan->more ? MSG_MORE : 0;
+  gssize n;
+
+  if (plan->zero_copy)
+    n = send_zero_copy_locked (self, fd, parts->vectors, plan->n_vectors, plan->size, flags, &how);
+  else
+    n = call_send (self, fd, parts->vectors, plan->n_vectors, flags);
+
+  if (G_LIKELY (n > 0))
+    account_locked (self, request, parts, n, how, now);
+
+  return n;
+}
+
+/* What to send next, and how: a plan of size 0 where only empty parts are left. */
+static void
+decide_locked (ZcioTransmitter *self,
+               ZcioSendRequest *request,
+               int              fd,
+               gsize            max_vectors,
+               gint64           now,
+               ZcioSendParts   *parts,
+               ZcioCopyPlan    *plan)
+{
+  zcio_send_request_gather (request, parts->vectors, max_vectors,
+                            get_max_size_locked (self, request), parts);
+  if (parts->n > 0 && may_zero_copy_locked (self, request, fd, now))
+    zcio_copy_policy_plan (&self->policy, parts->vectors, parts->n, now, plan);
+  else
+    *plan = (ZcioCopyPlan) { .n_vectors = parts->n, .size = parts->size };
+}
+
+static G_NO_INLINE gssize
+send_vectors_locked (ZcioTransmitter *self,
+                     ZcioSendRequest *request,
+                     int              fd,
+                     struct iovec    *vectors,
+                     gsize            max_vectors,
+                     gsize           *asked)
+{
+  ZcioSendParts parts = { .vectors = vectors };
+  ZcioCopyPlan plan;
+  gint64 now = self->syscalls->get_time (self->syscalls);
+
+  decide_locked (self, request, fd, max_vectors, now, &parts, &plan);
+  *asked = plan.size;
+  if (plan.size == 0)
+    {
+      request->index = request->n;
+      return 0;
+    }
+
+  return send_planned_locked (self, request, fd, &parts, &plan, now);
+}
+
+/* With an array on the stack that most writes do without. */
+static G_NO_INLINE gssize
+send_many_vectors_locked (ZcioTransmitter *self,
+                          ZcioSendRequest *request,
+                          int              fd,
+                          gsize           *asked)
+{
+  struct iovec vectors[ZCIO_MAX_SEND_VECTORS];
+
+  return send_vectors_locked (self, request, fd, vectors, G_N_ELEMENTS (vectors), asked);
+}
+
+/* Most writes are one buffer, which goes by zero-copy as a whole: then there is nothing to
+ * decide.
+ */
+static inline gboolean
+is_simple_locked (const ZcioTransmitter *self,
+                  const ZcioSendRequest *request)
+{
+  return request->n == 1 && request->written == 0 && request->zero_copy &&
+         request->size <= ZCIO_MAX_SEND_SIZE &&
+         zcio_copy_policy_will_zero_copy (&self->policy, request->size) &&
+         self->prepared && self->window.base_known && self->max_bytes_in_flight == 0;
+}
+
 /* Sends the next part. Returns what was accepted, or -1. *@asked is what was asked for. */
-static gssize
+static inline gssize
 send_part_locked (ZcioTransmitter *self,
                   ZcioSendRequest *request,
                   int              fd,
                   gsize           *asked)
 {
-  Gathered gathered;
-  ZcioCopyPlan plan;
-  How how = HOW_COPY_BY_CHOICE;
-  gint64 now = self->syscalls->get_time (self->syscalls);
-  gssize n;
+  struct iovec vector;
 
-  gather (request, get_max_size_locked (self, request), &gathered);
-  if (gathered.n == 0)
+  if (G_LIKELY (is_simple_locked (self, request)))
     {
-      /* Only empty parts are left. */
-      request->index = request->n;
-      *asked = 0;
-      return 0;
+      const ZcioCopyPlan plan = { .n_vectors = 1, .size = request->size, .zero_copy = TRUE };
+      ZcioSendParts parts;
+
+      zcio_send_request_gather_only (request, &vector, &parts);
+      *asked = plan.size;
+      return send_planned_locked (self, request, fd, &parts, &plan,
+                                  self->syscalls->get_time (self->syscalls));
     }
 
-  if (may_zero_copy_locked (self, request, fd, now))
-    zcio_copy_policy_plan (&self->policy, gathered.vectors, gathered.n, now, &plan);
-  else
-    plan = (ZcioCopyPlan) { .n_vectors = gathered.n, .size = gathered.size };
+  if (request->n - request->index == 1)
+    return send_vectors_locked (self, request, fd, &vector, 1, asked);
 
-  *asked = plan.size;
-  if (plan.zero_copy)
-    n = send_zero_copy_locked (self, fd, gathered.vectors, plan.n_vectors, plan.size,
-                               plan.more ? MSG_MORE : 0, &how);
-  else
-    n = call_send (self, fd, gathered.vectors, plan.n_vectors, plan.more ? MSG_MORE : 0);
-
-  if (n > 0)
-    account_locked (self, request, &gathered, n, how, now);
-
-  return n;
+  return send_many_vectors_locked (self, request, fd, asked);
 }
 
 static gboolean
@@ -549,16 +482,6 @@ end_locked (ZcioTransmitter *self,
     zcio_send_window_end (&self->window, g_steal_pointer (&request->write), &self->collected);
 }
 
-/* Vectors of which nothing went by zero-copy are the caller's again at once. */
-static void
-release_unowned (ZcioSendRequest *request)
-{
-  GDestroyNotify release = g_steal_pointer (&request->release);
-
-  if (release != NULL)
-    release (request->release_data);
-}
-
 /* It sends nothing, but makes GSocket's own checks: whether it is closed, and whether a source
  * of GSocket's has met its timeout.
  */
@@ -580,16 +503,11 @@ may_block (GSocket  *socket,
 }
 
 gboolean
-zcio_send_check (ZcioTransmitter  *self,
-                 GSocket          *socket,
-                 GCancellable     *cancellable,
-                 GError          **error)
+zcio_send_check_slowly (ZcioTransmitter  *self,
+                        GSocket          *socket,
+                        GCancellable     *cancellable,
+                        GError          **error)
 {
-  gboolean cancelled = cancellable != NULL && g_cancellable_is_cancelled (cancellable);
-
-  if (G_LIKELY (!cancelled && !g_atomic_int_get (&self->timed_out)))
-    return TRUE;
-
   if (!check_socket (socket, error))
     return FALSE;
 
@@ -603,12 +521,13 @@ zcio_send_check (ZcioTransmitter  *self,
 }
 
 /* Writes that are copied are not counted, and they may be copied until some sends have come back;
- * so these go by the clock.
+ * so these go by the clock, and only these.
  */
 static gboolean
 is_reap_due_locked (ZcioTransmitter       *self,
                     const ZcioSendRequest *request)
 {
+  gsize size = request->size - request->written;
   gint64 now;
 
   if (self->window.sends_in_flight == 0)
@@ -617,9 +536,11 @@ is_reap_due_locked (ZcioTransmitter       *self,
   if (self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES)
     return TRUE;
 
+  if (zcio_copy_policy_will_zero_copy (&self->policy, size))
+    return FALSE;
+
   now = self->syscalls->get_time (self->syscalls);
-  return now >= self->reap_due &&
-         !zcio_copy_policy_may_zero_copy (&self->policy, request->size - request->written, now);
+  return now >= self->reap_due && !zcio_copy_policy_may_zero_copy (&self->policy, size, now);
 }
 
 ZcioSendResult
@@ -646,7 +567,7 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   zcio_transmitter_unlock_and_release (self);
 
   if (result != ZCIO_SEND_WOULD_BLOCK)
-    release_unowned (request);
+    zcio_send_request_release (request);
 
   if (result == ZCIO_SEND_FAILED && errsv != 0)
     {
@@ -665,7 +586,7 @@ zcio_transmitter_end (ZcioTransmitter *self,
   g_mutex_lock (&self->lock);
   end_locked (self, request);
   zcio_transmitter_unlock_and_release (self);
-  release_unowned (request);
+  zcio_send_request_release (request);
 }
 
 gssize

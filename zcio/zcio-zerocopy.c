@@ -27,7 +27,7 @@ are_buffers (GBytes *const *buffers,
 }
 
 /* Waits for what held a request up. */
-static gboolean
+static G_NO_INLINE gboolean
 wait_for_request (ZcioTransmitter        *transmitter,
                   GSocket                *socket,
                   const ZcioSendRequest  *request,
@@ -47,7 +47,7 @@ wait_for_request (ZcioTransmitter        *transmitter,
 /* A buffer that is certainly copied does without the lock, and costs no more than with GIO's
  * own stream.
  */
-static ZcioSendResult
+static G_NO_INLINE ZcioSendResult
 try_copy (ZcioSocketStream  *stream,
           ZcioSendRequest   *request,
           GError           **error)
@@ -71,7 +71,7 @@ try_copy (ZcioSocketStream  *stream,
 }
 
 /* Sends what the socket takes at once. */
-static ZcioSendResult
+static inline ZcioSendResult
 send_once (ZcioSocketStream  *stream,
            ZcioSendRequest   *request,
            GError           **error)
@@ -83,7 +83,7 @@ send_once (ZcioSocketStream  *stream,
   return zcio_transmitter_send (stream->transmitter, stream->socket, request, error);
 }
 
-static gboolean
+static inline gboolean
 send_request (ZcioSocketStream  *stream,
               ZcioSendRequest   *request,
               GCancellable      *cancellable,
