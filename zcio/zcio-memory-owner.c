@@ -160,7 +160,8 @@ end_release (ZcioMemoryOwner *self)
 {
   g_mutex_lock (&self->lock);
   self->n_releasing--;
-  if (self->n_releasing == 0)
+  /* A broadcast is a system call, even if nobody waits. */
+  if (self->closed && self->n_releasing == 0)
     g_cond_broadcast (&self->idle);
   g_mutex_unlock (&self->lock);
 }
