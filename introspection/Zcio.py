@@ -160,6 +160,12 @@ class MemoryOwner(Zcio.MemoryOwner):
             raise ValueError('address: 0 is no address')
         return super().wrap(address, size, token)
 
+    def wrap_object(self, obj):
+        return super().wrap_object(id(obj))
+
+    def write_object(self, stream, obj, cancellable=None):
+        return super().write_object(stream, id(obj), cancellable)
+
 
 MemoryOwner = override(MemoryOwner)
 __all__.append('MemoryOwner')

@@ -8,7 +8,7 @@
 
 #include "config.h"
 
-#include "zcio-memory-owner.h"
+#include "zcio-memory-owner-private.h"
 
 #include <stdint.h>
 
@@ -180,6 +180,14 @@ wrapped_free (gpointer data)
       end_release (owner);
     }
   g_object_unref (owner);
+}
+
+/* What @release was given, or %NULL if the owner has another function. */
+gpointer
+zcio_memory_owner_get_data (ZcioMemoryOwner       *self,
+                            ZcioMemoryReleaseFunc  release)
+{
+  return self->release == release ? self->user_data : NULL;
 }
 
 /**

@@ -13,6 +13,7 @@
 #endif
 
 #include <gio/gio.h>
+#include <zcio/zcio-socket-stream.h>
 #include <zcio/zcio-version-macros.h>
 
 G_BEGIN_DECLS
@@ -47,6 +48,17 @@ GBytes *zcio_memory_owner_wrap (ZcioMemoryOwner *owner,
                                 guintptr         address,
                                 gsize            size,
                                 guint64          token) G_GNUC_WARN_UNUSED_RESULT;
+ZCIO_AVAILABLE_IN_1_0
+GBytes *zcio_memory_owner_wrap_object (ZcioMemoryOwner  *owner,
+                                       guintptr          object,
+                                       GError          **error) G_GNUC_WARN_UNUSED_RESULT;
+ZCIO_AVAILABLE_IN_1_0
+gboolean zcio_memory_owner_write_object (ZcioMemoryOwner   *owner,
+                                         ZcioSocketStream  *stream,
+                                         guintptr           object,
+                                         gsize             *bytes_written,
+                                         GCancellable      *cancellable,
+                                         GError           **error);
 ZCIO_AVAILABLE_IN_1_0
 void zcio_memory_owner_close (ZcioMemoryOwner *owner);
 

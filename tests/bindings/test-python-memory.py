@@ -120,6 +120,25 @@ class Locks(unittest.TestCase):
             del wrapped
             self.assertEqual(sys.getrefcount(data), before)
 
+    def test_every_way_to_send(self):
+        """Whichever call has sent an object: in the end nothing holds it"""
+        owner = Zcio.MemoryOwner.new_for_python()
+        data = bytearray(1000)
+        references = sys.getrefcount(data)
+        with Receiver() as receiver, receiver.stream() as stream:
+            for send in (lambda: stream.send(data),
+                         lambda: stream.send(b'x', data),
+                         lambda: stream.send(Zcio.wrap(data)),
+                         lambda: stream.write_zerocopy(data),
+                         lambda: stream.writev_zerocopy([data]),
+                         lambda: stream.writev_zerocopy_nonblocking([data]),
+                         lambda: stream.send_message(data),
+                         lambda: owner.write_object(stream, data)):
+                send()
+                stream.drain()
+                self.assertFalse(is_locked(data))
+                self.assertEqual(sys.getrefcount(data), references)
+
     def test_failed_calls(self):
         """Errors leave nothing locked, and come through"""
         data = bytearray(1000)
@@ -129,6 +148,7 @@ class Locks(unittest.TestCase):
                 self.assertRaises(TypeError, stream.send, data, None)
                 self.assertRaises(TypeError, stream.send, data, cancellable=5)
                 self.assertRaises(TypeError, stream.write_zerocopy, data, 'text')
+                self.assertRaises(ValueError, stream.send, memoryview(data)[::2])
             stream.close(None)
             for _ in range(100):
                 self.assertRaises(GLib.Error, stream.send, data)

@@ -8,6 +8,7 @@ import array
 import ast
 import mmap
 import os
+import sys
 import tempfile
 import threading
 import unittest
@@ -105,7 +106,8 @@ class Transfer(unittest.TestCase):
 
     def test_empty(self):
         with Receiver() as receiver, receiver.stream() as stream:
-            for empty in (b'', bytearray(), memoryview(PATTERN)[:0], GLib.Bytes.new(b'')):
+            for empty in (b'', bytearray(), memoryview(PATTERN)[:0], array.array('d'),
+                          GLib.Bytes.new(b'')):
                 self.assertEqual(stream.send(empty), 0)
             self.assertEqual(stream.send(b'', b'x', b''), 1)
             close_socket(stream)
@@ -208,9 +210,11 @@ class Errors(unittest.TestCase):
         with Receiver() as receiver:
             stream = receiver.stream()
             stream.close(None)
-            with self.assertRaises(GLib.Error) as context:
-                stream.send(b'x')
-            self.assert_code(context, Gio.IOErrorEnum.CLOSED)
+            for data in (b'x', b'', bytearray(b'x'), array.array('d', (1, 2)), GLib.Bytes.new(b'x')):
+                with self.subTest(data=data), self.assertRaises(GLib.Error) as context:
+                    stream.send(data)
+                self.assert_code(context, Gio.IOErrorEnum.CLOSED)
+            self.assertRaises(TypeError, stream.send, None)
 
     def test_reset(self):
         with Receiver('--paused') as receiver:
@@ -345,6 +349,16 @@ class BadInput(unittest.TestCase):
         self.assert_names(ValueError, 'obj', Zcio.wrap, matrix.T[1:])
         self.assert_names(ValueError, 'obj', Zcio.wrap, numpy.asfortranarray(matrix))
 
+    @unittest.skipIf(sys.version_info < (3, 12), 'no __buffer__() before Python 3.12')
+    def test_exporter_fails(self):
+        """What an object raises comes through"""
+        class Failing:
+            def __buffer__(self, flags):
+                raise ZeroDivisionError
+
+        self.assertRaises(ZeroDivisionError, self.stream.send, Failing())
+        self.assertRaises(ZeroDivisionError, Zcio.wrap, Failing())
+
     def test_read_only(self):
         """Memory that cannot be written to can be sent"""
         self.stream.send(memoryview(bytearray(b'x')).toreadonly())
@@ -352,7 +366,11 @@ class BadInput(unittest.TestCase):
     def test_released(self):
         view = memoryview(b'x')
         view.release()
-        self.assert_names(ValueError, 'obj', Zcio.wrap, view)
+        mapping = mmap.mmap(-1, 4096)
+        mapping.close()
+        for gone in (view, mapping):
+            self.assert_names(ValueError, 'obj', Zcio.wrap, gone)
+            self.assert_names(ValueError, 'buffers[0]', self.stream.send, gone)
 
     def test_socket(self):
         for bad in (None, 5, 'text', self.stream):
@@ -379,6 +397,25 @@ class BadInput(unittest.TestCase):
         self.assert_names(ValueError, 'address', owner.wrap, 0, 5, 0)
         self.assert_names(ValueError, 'size', owner.wrap, 2 ** 64 - 5, 10, 0)
         self.assert_names(TypeError, 'address', owner.wrap, None, 5, 0)
+
+    def test_objects_of_an_owner(self):
+        owner = Zcio.MemoryOwner.new_for_python()
+        other = Zcio.MemoryOwner.new(lambda token: None)
+        for bad in (None, 5, 'text', object(), memoryview(PATTERN)[::2], Zcio.MemoryOwner,
+                    GLib.Bytes.new(b'x'), Zcio.BufferPool(100).acquire()):
+            with self.subTest(bad=bad):
+                with self.assertRaises(GLib.Error) as context:
+                    owner.wrap_object(bad)
+                self.assertTrue(context.exception.matches(
+                    Gio.io_error_quark(), Gio.IOErrorEnum.INVALID_ARGUMENT))
+                self.assertRaises(GLib.Error, owner.write_object, self.stream, bad)
+        for bad in (None, 5, owner):
+            self.assertRaises(TypeError, owner.write_object, bad, b'x')
+        self.assertRaises(TypeError, owner.write_object, self.stream, b'x', 5)
+        self.assertRaises(GLib.Error, other.wrap_object, b'x')
+        self.assertRaises(GLib.Error, other.write_object, self.stream, b'x')
+        self.assertEqual(owner.wrap_object(bytearray(b'abc')).get_data(), b'abc')
+        self.assertEqual(owner.write_object(self.stream, memoryview(b'abc')), (True, 3))
 
     def test_buffers(self):
         for bad, error in ((None, TypeError), ('x', TypeError), (0, ValueError),
