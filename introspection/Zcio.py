@@ -40,74 +40,34 @@ __all__ = ['wrap', 'run', 'new_event_loop']
 
 # --- Memory of Python objects -------------------------------------------------
 
-class _Buffer(ctypes.Structure):
-    """Py_buffer, whose first fields are all that is needed"""
-
-    _fields_ = [
-        ('buf', ctypes.c_void_p),
-        ('obj', ctypes.c_void_p),
-        ('len', ctypes.c_ssize_t),
-        ('itemsize', ctypes.c_ssize_t),
-        ('readonly', ctypes.c_int),
-        ('ndim', ctypes.c_int),
-        ('format', ctypes.c_void_p),
-        ('shape', ctypes.c_void_p),
-        ('strides', ctypes.c_void_p),
-        ('suboffsets', ctypes.c_void_p),
-        ('internal', ctypes.c_void_p),
-    ]
-
-
-_PyBUF_SIMPLE = 0
-_SIZE_OF_BUFFER = ctypes.sizeof(_Buffer)
-_view_at = _Buffer.from_address
-
-# Functions of the interpreter are called with the GIL held
-_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
-_get_buffer.argtypes = [ctypes.py_object, ctypes.c_void_p, ctypes.c_int]
-_get_buffer.restype = ctypes.c_int
-_raw_malloc = ctypes.pythonapi.PyMem_RawMalloc
-_raw_malloc.argtypes = [ctypes.c_size_t]
-_raw_malloc.restype = ctypes.c_void_p
-_raw_free = ctypes.pythonapi.PyMem_RawFree
-_raw_free.argtypes = [ctypes.c_void_p]
-_raw_free.restype = None
-
 # To look up what is in a module of introspection takes time
 _Bytes = GLib.Bytes
 _PoolBuffer = Zcio.Buffer
 
 _owner = Zcio.MemoryOwner.new_for_python()
-_owner_wrap = Zcio.MemoryOwner.wrap
+_wrap_object = Zcio.MemoryOwner.wrap_object
+_write_object = Zcio.MemoryOwner.write_object
 
 # A thread that reaps must not look for an interpreter that is gone. The objects that
 # are still locked then stay where they are until the process ends.
 atexit.register(_owner.close)
 
+# Of these the class tells at once that they are not GLib's
+_PLAIN_TYPES = frozenset((bytearray, bytes, memoryview))
 
-def _lock(obj, name):
-    # From the moment that there is a GLib.Bytes, its last reference releases and frees this
-    token = _raw_malloc(_SIZE_OF_BUFFER)
-    if token is None:
-        raise MemoryError
+
+def _check_memory(obj, name):
+    """Raises what says why an object cannot be sent, if it cannot"""
     try:
-        _get_buffer(obj, token, _PyBUF_SIMPLE)
+        with memoryview(obj) as view:
+            if view.c_contiguous:
+                return
     except TypeError:
-        _raw_free(token)
         raise TypeError(f'{name}: a GLib.Bytes or an object with the buffer protocol is '
                         f'required, not {type(obj).__name__}') from None
     except (BufferError, ValueError) as error:
-        _raw_free(token)
         raise ValueError(f'{name}: {error}') from error
-    except BaseException:
-        _raw_free(token)
-        raise
-
-    view = _view_at(token)
-    return _owner_wrap(_owner, view.buf or 0, view.len, token)
-
-
-_PLAIN_TYPES = frozenset((bytearray, bytes, memoryview))
+    raise ValueError(f'{name}: the memory is not C-contiguous') from None
 
 
 def _to_bytes(obj, name):
@@ -115,7 +75,22 @@ def _to_bytes(obj, name):
         return obj
     if isinstance(obj, _PoolBuffer):
         return obj.to_bytes()
-    return _lock(obj, name)
+    try:
+        return _wrap_object(_owner, id(obj))
+    except GLib.Error:
+        _check_memory(obj, name)
+        raise
+
+
+def _write(stream, obj, name, cancellable):
+    if type(obj) not in _PLAIN_TYPES and isinstance(obj, (_Bytes, _PoolBuffer)):
+        return _write_zerocopy(stream, _to_bytes(obj, name), cancellable)
+    # What is most often sent goes the shortest way
+    try:
+        return _write_object(_owner, stream, id(obj), cancellable)
+    except GLib.Error:
+        _check_memory(obj, name)
+        raise
 
 
 def wrap(obj):
@@ -495,13 +470,7 @@ class SocketStream(Zcio.SocketStream):
         Returns how many bytes the kernel has accepted, which is all of them.
         """
         if len(buffers) == 1:
-            # What is most often sent goes the shortest way
-            data, = buffers
-            if type(data) in _PLAIN_TYPES:
-                data = _lock(data, 'buffers[0]')
-            else:
-                data = _to_bytes(data, 'buffers[0]')
-            return _write_zerocopy(self, data, cancellable)[1]
+            return _write(self, buffers[0], 'buffers[0]', cancellable)[1]
         return _writev_zerocopy(self, _to_bytes_list(buffers, 'buffers'), cancellable)[1]
 
     async def send_async(self, *buffers, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None):
@@ -521,7 +490,7 @@ class SocketStream(Zcio.SocketStream):
             cancellable)
 
     def write_zerocopy(self, buffer, cancellable=None):
-        return _write_zerocopy(self, _to_bytes(buffer, 'buffer'), cancellable)
+        return _write(self, buffer, 'buffer', cancellable)
 
     def writev_zerocopy(self, buffers, cancellable=None):
         return _writev_zerocopy(self, _to_bytes_list(buffers, 'buffers'), cancellable)
