@@ -454,6 +454,17 @@ _create_completion_source = Zcio.SocketStream.create_completion_source
 _write_zerocopy = Zcio.SocketStream.write_zerocopy
 _writev_zerocopy = Zcio.SocketStream.writev_zerocopy
 _writev_zerocopy_async = Zcio.SocketStream.writev_zerocopy_async
+_writev_zerocopy_nonblocking = Zcio.SocketStream.writev_zerocopy_nonblocking
+
+
+def _skip(buffers, n):
+    """What comes after n bytes"""
+    for i, buffer in enumerate(buffers):
+        size = buffer.get_size()
+        if n < size:
+            return [_Bytes.new_from_bytes(buffer, n, size - n), *buffers[i + 1:]]
+        n -= size
+    return []
 
 
 class SocketStream(Zcio.SocketStream):
@@ -479,7 +490,16 @@ class SocketStream(Zcio.SocketStream):
         If the task is cancelled, what was accepted by then is sent all the same.
         """
         buffers = _to_bytes_list(buffers, 'buffers')
-        return (await self._writev(buffers, io_priority, cancellable))[1]
+        written = 0
+        # Another one must not be interrupted: what is told of that is told below
+        if not self.has_pending():
+            written = _writev_zerocopy_nonblocking(self, buffers, cancellable)[1]
+            buffers = _skip(buffers, written)
+        if buffers:
+            return written + (await self._writev(buffers, io_priority, cancellable))[1]
+        # Most often there is nothing to wait for, but others have their turn
+        await asyncio.sleep(0)
+        return written
 
     def _writev(self, buffers, io_priority, cancellable):
         return _complete(

@@ -5,6 +5,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 import asyncio
+import select
 import threading
 import time
 import unittest
@@ -64,6 +65,69 @@ class Cases:
                 self.assertFalse(sending.done())
             receiver.tell('read')
             self.assertEqual(await sending, len(data))
+            await stream.close_async()
+            stream.get_socket().close()
+
+        with Receiver('--paused') as receiver:
+            self.run_in_loop(send())
+            self.assertEqual(receiver.result(), expected(bytes(64 * 1024 * 1024)))
+
+    def test_others_have_their_turn(self):
+        """Also while the socket takes all at once"""
+        async def send():
+            turns = 0
+
+            async def count():
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            async with receiver.stream() as stream:
+                counting = asyncio.ensure_future(count())
+                for _ in range(100):
+                    await stream.send_async(b'x')
+                counting.cancel()
+                self.assertGreaterEqual(turns, 50)
+            stream.get_socket().close()
+
+        with Receiver() as receiver:
+            self.run_in_loop(send())
+            self.assertEqual(receiver.result()[0], 100)
+
+    def test_what_is_left(self):
+        """What the socket does not take at once follows, from the right byte on"""
+        blocks = [b'', b'head', *[PATTERN[i:] for i in range(32)], b'', bytearray(b'tail')]
+
+        async def send():
+            stream = receiver.stream()
+            sending = asyncio.ensure_future(stream.send_async(*blocks))
+            while stream.statistics.bytes_in_flight == 0:
+                await asyncio.sleep(0.001)
+            self.assertFalse(sending.done())
+            receiver.tell('read')
+            self.assertEqual(await sending, sum(map(len, blocks)))
+            await stream.close_async()
+            stream.get_socket().close()
+
+        with Receiver('--paused') as receiver:
+            self.run_in_loop(send())
+            self.assertEqual(receiver.result(), expected(*blocks))
+
+    def test_another_is_sending(self):
+        """Nothing comes between the bytes of a send"""
+        async def send():
+            data = bytes(64 * 1024 * 1024)
+            stream = receiver.stream()
+            sending = asyncio.ensure_future(stream.send_async(data))
+            while stream.statistics.bytes_in_flight == 0:
+                await asyncio.sleep(0.001)
+            with self.assertRaises(GLib.Error) as context:
+                await stream.send_async(b'x')
+            self.assertTrue(context.exception.matches(Gio.io_error_quark(),
+                                                      Gio.IOErrorEnum.PENDING))
+            receiver.tell('read')
+            await sending
             await stream.close_async()
             stream.get_socket().close()
 
@@ -186,6 +250,33 @@ class GLibLoop(Cases, unittest.TestCase):
 
         with Receiver() as receiver:
             self.run_in_loop(send())
+
+    def test_another_waits(self):
+        """Nothing comes between, even if the socket would take it just now"""
+        async def send():
+            data = bytes(64 * 1024 * 1024)
+            stream = receiver.stream()
+            sending = asyncio.ensure_future(stream.send_async(data))
+            while stream.statistics.bytes_in_flight == 0:
+                await asyncio.sleep(0.001)
+            receiver.tell('read')
+            # The loop does not run meanwhile
+            poll = select.poll()
+            poll.register(stream.get_fd(), select.POLLOUT)
+            deadline = time.monotonic() + PATIENCE
+            while not any(events & select.POLLOUT for _, events in poll.poll(1000)):
+                self.assertLess(time.monotonic(), deadline)
+            with self.assertRaises(GLib.Error) as context:
+                await stream.send_async(b'x')
+            self.assertTrue(context.exception.matches(Gio.io_error_quark(),
+                                                      Gio.IOErrorEnum.PENDING))
+            self.assertEqual(await sending, len(data))
+            await stream.close_async()
+            stream.get_socket().close()
+
+        with Receiver('--paused') as receiver:
+            self.run_in_loop(send())
+            self.assertEqual(receiver.result(), expected(bytes(64 * 1024 * 1024)))
 
     def test_sources_and_timers(self):
         """Sources of GLib and timers, descriptors and threads of asyncio are all served"""
