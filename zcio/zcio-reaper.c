@@ -24,9 +24,11 @@
 #define FLOOD_DISPATCHES 4
 
 /* A loop that wakes for something else meanwhile may do so because of an unread error queue:
- * any other source on that socket would spin. So it may turn only so often without reaping.
+ * any other source on that socket would spin. So it may turn only so often without reaping,
+ * if its turns are so short that it does nothing else in them.
  */
 #define MAX_TURNS_ASLEEP 2
+#define SHORT_TURN 20
 
 /* How often to look for a socket that was closed with sends in flight: nothing else tells. */
 #define SWEEP_INTERVAL G_TIME_SPAN_SECOND
@@ -64,6 +66,7 @@ typedef struct _ZcioReaper
   gint64 next_sweep;
 
   gint64 last_dispatch;
+  gint64 last_release;
   guint n_soon;
   guint turns_asleep;
   gboolean asleep;
@@ -323,13 +326,19 @@ fall_asleep_or_wake (ZcioReaper *self,
                      gint64      now,
                      guint       released)
 {
-  gboolean soon = released > 0 && now - self->last_dispatch < FLOOD_INTERVAL * 2;
+  gboolean soon = now - self->last_release < FLOOD_INTERVAL * 2;
   gboolean asleep;
 
   self->last_dispatch = now;
-  self->n_soon = soon ? self->n_soon + 1 : 0;
+  if (released > 0)
+    self->last_release = now;
   self->turns_asleep = 0;
 
+  /* That a dispatch in the midst of a flood finds nothing does not end it. */
+  if (!soon)
+    self->n_soon = 0;
+  else if (released > 0)
+    self->n_soon++;
   asleep = self->n_soon >= FLOOD_DISPATCHES;
   if (asleep != self->asleep && self->tag != NULL)
     g_source_modify_unix_fd (self->source, self->tag, asleep ? 0 : G_IO_IN);
@@ -338,6 +347,18 @@ fall_asleep_or_wake (ZcioReaper *self,
   g_mutex_lock (&self->lock);
   set_ready_time_locked (self, asleep ? now + FLOOD_INTERVAL : self->next_sweep);
   g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+turns_in_vain (ZcioReaper *self,
+               GSource    *source)
+{
+  if (!self->asleep)
+    return FALSE;
+
+  self->turns_asleep++;
+  return self->turns_asleep > MAX_TURNS_ASLEEP &&
+         g_source_get_time (source) - self->last_dispatch < self->turns_asleep * SHORT_TURN;
 }
 
 static gboolean
@@ -352,7 +373,7 @@ reaper_source_prepare (GSource *source,
   g_mutex_unlock (&self->lock);
 
   *timeout = -1;
-  return has_news || (self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP);
+  return turns_in_vain (self, source) || has_news;
 }
 
 static gboolean

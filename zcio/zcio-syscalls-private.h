@@ -91,4 +91,9 @@ ZcioSyscalls *zcio_syscalls_get_real    (void);
 int           zcio_syscalls_populate    (gconstpointer       address,
                                          gsize               size);
 
+/* Whether all of a file's range is in memory. FALSE where that cannot be told. */
+gboolean      zcio_syscalls_is_cached   (int                 fd,
+                                         goffset             offset,
+                                         gsize               size);
+
 G_END_DECLS

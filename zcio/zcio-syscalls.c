@@ -23,8 +23,13 @@
 #include <linux/tcp.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
+#endif
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
 #endif
 #endif
 
@@ -248,6 +253,27 @@ zcio_syscalls_populate (gconstpointer address,
   return madvise ((gpointer) address, size, MADV_POPULATE_READ);
 }
 
+/* Linux 6.5 and newer tell, those since 6.13 only of files that one may write to. */
+gboolean
+zcio_syscalls_is_cached (int fd,
+                         goffset offset,
+                         gsize size)
+{
+  const struct
+  {
+    guint64 offset;
+    guint64 length;
+  } range = { offset, size };
+  struct
+  {
+    guint64 n_cached, n_dirty, n_written_back, n_evicted, n_recently_evicted;
+  } pages = { 0 };
+  guint64 page_size = sysconf (_SC_PAGESIZE);
+
+  return size > 0 && syscall (SYS_cachestat, fd, &range, &pages, 0) == 0 &&
+         pages.n_cached >= (offset + size - 1) / page_size - offset / page_size + 1;
+}
+
 #else
 
 /* Each system has a sendfile () of its own. What is missing is read and written. */
@@ -260,6 +286,14 @@ zcio_syscalls_populate (gconstpointer address,
 {
   errno = ENOSYS;
   return -1;
+}
+
+gboolean
+zcio_syscalls_is_cached (int fd,
+                         goffset offset,
+                         gsize size)
+{
+  return FALSE;
 }
 
 #endif
