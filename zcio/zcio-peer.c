@@ -17,6 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* The device has one more (loopback_setup ()), but a packet of IPv4 cannot (IP_MAX_MTU). */
+#define LOOPBACK_MTU 65535
+
 /* Through the kernel's form: a program may have connected to a GNativeSocketAddress, and of
  * ::ffff:a.b.c.d this makes the host a.b.c.d, which is what interfaces have.
  */
@@ -106,6 +109,21 @@ is_own_address (GInetAddress *address)
   return found;
 }
 
+/* What stays on this host goes over the loopback device, whose packets are larger than those of
+ * any other: a connection with a smaller MTU is told by one quick call. Where somebody has made
+ * the loopback's smaller, the notifications tell in the end.
+ */
+static gboolean
+is_mtu_of_network (GSocket *socket)
+{
+  int mtu;
+
+  return (g_socket_get_family (socket) == G_SOCKET_FAMILY_IPV4
+            ? g_socket_get_option (socket, IPPROTO_IP, IP_MTU, &mtu, NULL)
+            : g_socket_get_option (socket, IPPROTO_IPV6, IPV6_MTU, &mtu, NULL)) &&
+         mtu > 0 && mtu < LOOPBACK_MTU;
+}
+
 /*
  * zcio_peer_is_local:
  *
@@ -116,13 +134,21 @@ is_own_address (GInetAddress *address)
 gboolean
 zcio_peer_is_local (GSocket *socket)
 {
-  g_autoptr (GSocketAddress) remote = g_socket_get_remote_address (socket, NULL);
-  g_autoptr (GSocketAddress) local = g_socket_get_local_address (socket, NULL);
-  g_autoptr (GInetAddress) remote_address = dup_inet_address (remote);
-  g_autoptr (GInetAddress) local_address = dup_inet_address (local);
+  g_autoptr (GSocketAddress) remote = NULL;
+  g_autoptr (GSocketAddress) local = NULL;
+  g_autoptr (GInetAddress) remote_address = NULL;
+  g_autoptr (GInetAddress) local_address = NULL;
 
+  if (is_mtu_of_network (socket))
+    return FALSE;
+
+  remote = g_socket_get_remote_address (socket, NULL);
+  remote_address = dup_inet_address (remote);
   if (remote_address == NULL)
     return FALSE;
+
+  local = g_socket_get_local_address (socket, NULL);
+  local_address = dup_inet_address (local);
 
   if (local_address != NULL && g_inet_address_equal (remote_address, local_address))
     return TRUE;
