@@ -195,8 +195,7 @@ step_write_zerocopy (GTask     *task,
 
     case ZCIO_SEND_WOULD_BLOCK:
       if (operation->request.wants_window)
-        wait_for (task, ZCIO_WAIT_IN_FLIGHT,
-                  zcio_transmitter_get_max_in_flight (operation->transmitter) - 1);
+        wait_for (task, ZCIO_WAIT_IN_FLIGHT, zcio_transmitter_get_room (operation->transmitter));
       else
         wait_for (task, ZCIO_WAIT_WRITABLE, 0);
       return FALSE;

@@ -429,12 +429,13 @@ static gboolean
 is_window_full_locked (ZcioTransmitter       *self,
                        const ZcioSendRequest *request)
 {
-  if (self->max_bytes_in_flight == 0 || !request->zero_copy ||
-      self->window.bytes_in_flight < self->max_bytes_in_flight)
+  guint64 room = zcio_transmitter_get_room_locked (self);
+
+  if (G_LIKELY (self->window.bytes_in_flight <= room || !request->zero_copy))
     return FALSE;
 
   zcio_transmitter_collect_locked (self);
-  return self->window.bytes_in_flight >= self->max_bytes_in_flight;
+  return self->window.bytes_in_flight > room;
 }
 
 static ZcioSendResult

@@ -37,15 +37,6 @@ get_count (const ZcioFileSplice *splice)
   return (gssize) MIN (splice->bytes, (guint64) G_MAXSSIZE);
 }
 
-/* What may be in flight so that it can go on; 0 if there is no limit any more. */
-static guint64
-get_max_in_flight (const ZcioFileSplice *splice)
-{
-  guint64 max_bytes = zcio_transmitter_get_max_in_flight (splice->transmitter);
-
-  return max_bytes > 0 ? max_bytes - 1 : G_MAXUINT64;
-}
-
 /* Blocking */
 
 static gboolean
@@ -115,7 +106,7 @@ run (ZcioFileSplice  *splice,
 
         case ZCIO_SPLICE_WAIT_IN_FLIGHT:
           going = zcio_wait (splice->transmitter, splice->socket, ZCIO_WAIT_IN_FLIGHT,
-                             get_max_in_flight (splice), cancellable, error);
+                             zcio_transmitter_get_room (splice->transmitter), cancellable, error);
           break;
 
         case ZCIO_SPLICE_WAIT_PIPE:
@@ -390,7 +381,7 @@ go_on (GTask *task)
       break;
 
     case ZCIO_SPLICE_WAIT_IN_FLIGHT:
-      wait_for_socket (task, ZCIO_WAIT_IN_FLIGHT, get_max_in_flight (&operation->splice));
+      wait_for_socket (task, ZCIO_WAIT_IN_FLIGHT, zcio_transmitter_get_room (operation->splice.transmitter));
       break;
 
     case ZCIO_SPLICE_WAIT_PIPE:

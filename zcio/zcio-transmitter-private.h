@@ -134,6 +134,10 @@ gsize            zcio_transmitter_get_threshold    (ZcioTransmitter    *self,
 void             zcio_transmitter_set_threshold    (ZcioTransmitter    *self,
                                                     gsize               threshold);
 guint64          zcio_transmitter_get_max_in_flight (ZcioTransmitter   *self);
+/* The most that may be in flight when another zero-copy send is to begin: less than the limit,
+ * and anything where there is none.
+ */
+guint64          zcio_transmitter_get_room         (ZcioTransmitter    *self);
 void             zcio_transmitter_set_max_in_flight (ZcioTransmitter   *self,
                                                      guint64            max_bytes);
 gint64           zcio_transmitter_get_linger_timeout (ZcioTransmitter  *self);
@@ -227,6 +231,12 @@ zcio_transmitter_will_copy (ZcioTransmitter *self,
     return until != 0;
 
   return self->syscalls->get_time (self->syscalls) < until;
+}
+
+static inline guint64
+zcio_transmitter_get_room_locked (const ZcioTransmitter *self)
+{
+  return self->max_bytes_in_flight > 0 ? self->max_bytes_in_flight - 1 : G_MAXUINT64;
 }
 
 void             zcio_transmitter_unlock          (ZcioTransmitter    *self);

@@ -97,6 +97,18 @@ zcio_transmitter_get_max_in_flight (ZcioTransmitter *self)
   return max_bytes;
 }
 
+guint64
+zcio_transmitter_get_room (ZcioTransmitter *self)
+{
+  guint64 room;
+
+  g_mutex_lock (&self->lock);
+  room = zcio_transmitter_get_room_locked (self);
+  g_mutex_unlock (&self->lock);
+
+  return room;
+}
+
 void
 zcio_transmitter_set_max_in_flight (ZcioTransmitter *self,
                                     guint64          max_bytes)

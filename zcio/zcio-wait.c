@@ -339,9 +339,7 @@ zcio_wait (ZcioTransmitter  *transmitter,
 static gboolean
 is_window_full (ZcioTransmitter *transmitter)
 {
-  guint64 max_bytes = zcio_transmitter_get_max_in_flight (transmitter);
-
-  return max_bytes > 0 && !is_in_flight_at_most (transmitter, max_bytes - 1);
+  return !is_in_flight_at_most (transmitter, zcio_transmitter_get_room (transmitter));
 }
 
 static gboolean

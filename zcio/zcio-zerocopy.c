@@ -34,14 +34,11 @@ wait_for_request (ZcioTransmitter        *transmitter,
                   GCancellable           *cancellable,
                   GError                **error)
 {
-  guint64 max_bytes;
-
   if (!request->wants_window)
     return zcio_wait (transmitter, socket, ZCIO_WAIT_WRITABLE, 0, cancellable, error);
 
-  max_bytes = zcio_transmitter_get_max_in_flight (transmitter);
-  return max_bytes == 0 ||
-         zcio_wait (transmitter, socket, ZCIO_WAIT_IN_FLIGHT, max_bytes - 1, cancellable, error);
+  return zcio_wait (transmitter, socket, ZCIO_WAIT_IN_FLIGHT,
+                    zcio_transmitter_get_room (transmitter), cancellable, error);
 }
 
 /* A buffer that is certainly copied does without the lock, and costs no more than with GIO's

@@ -17,7 +17,7 @@
 #define GB 1e9
 
 /* What the ratios are to */
-static const char *const bases[] = { "gio", "zerocopy", "sendfile" };
+static const char *const bases[] = { "gio", "zerocopy", "sendfile", "zcio-always" };
 
 BenchmarkResult *
 benchmark_result_new (const BenchmarkWork      *work,
@@ -223,7 +223,7 @@ print_head (const BenchmarkWork *work)
   else
     g_print ("%-10s  %-12s %22s %6s %6s %6s %9s %8s %8s %7s %7s %8s   %s\n",
              "", "", "CPU ms/GB  [quartiles]", "user", "system", "GB/s", "calls/GB", "switches", "notes/GB",
-             "copied", "ENOBUFS", "peak MiB", "ratios to gio, zerocopy, sendfile");
+             "copied", "ENOBUFS", "peak MiB", "ratios to gio, zerocopy, sendfile, zcio-always");
 }
 
 static void
