@@ -280,7 +280,7 @@ random_event (Fixture *f,
       ZcioCopyPlan plan;
       gboolean maybe = zcio_copy_policy_may_zero_copy (&f->policy, vector.iov_len, f->now);
 
-      zcio_copy_policy_plan (&f->policy, &vector, 1, f->now, &plan);
+      zcio_copy_policy_plan (&f->policy, &vector, 1, vector.iov_len, f->now, &plan);
       g_assert_cmpmem (&before, sizeof before, &f->policy, sizeof f->policy);
       g_assert_cmpint (plan.zero_copy, ==, maybe);
       if (!plan.zero_copy)

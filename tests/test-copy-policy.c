@@ -50,6 +50,21 @@ parse_shape (const char *shape,
   return n;
 }
 
+static void
+plan_next (ZcioCopyPolicy *policy,
+           const struct iovec *vectors,
+           gsize n_vectors,
+           gint64 now,
+           ZcioCopyPlan *plan)
+{
+  gsize size = 0;
+
+  for (gsize i = 0; i < n_vectors; i++)
+    size += vectors[i].iov_len;
+
+  zcio_copy_policy_plan (policy, vectors, n_vectors, size, now, plan);
+}
+
 /* All system calls that a write takes: "copy 1 1344 more, zero-copy 128 524288"
  * with the number of vectors and of bytes of each.
  */
@@ -66,7 +81,7 @@ plan_all (ZcioCopyPolicy *policy,
       ZcioCopyPlan plan;
       ZcioCopyPolicy before = *policy;
 
-      zcio_copy_policy_plan (policy, vectors + done, n_vectors - done, START, &plan);
+      plan_next (policy, vectors + done, n_vectors - done, START, &plan);
       g_assert_cmpmem (policy, sizeof *policy, &before, sizeof before);
       g_assert_cmpuint (plan.n_vectors, >=, 1);
       done += plan.n_vectors;
@@ -342,7 +357,7 @@ test_plan_random (void)
           ZcioCopyPlan plan;
           gsize size = 0, pieces = 0;
 
-          zcio_copy_policy_plan (&policy, vectors + done, n_vectors - done, START, &plan);
+          plan_next (&policy, vectors + done, n_vectors - done, START, &plan);
           for (gsize i = 0; i < plan.n_vectors; i++)
             {
               size += vectors[done + i].iov_len;

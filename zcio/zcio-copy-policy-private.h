@@ -129,13 +129,14 @@ zcio_copy_policy_get_copied_size (const ZcioCopyPolicy *policy,
   return policy->minimum;
 }
 
-/* What to send next of these vectors; @n_vectors is at least 1. Any number of
- * vectors may be of size 0. All of them are looked at, so give no more than one
+/* What to send next of these vectors, of @size bytes; @n_vectors is at least 1. Any number
+ * of vectors may be of size 0. All of them are looked at, so give no more than one
  * system call can take. A plan of size 0 has no @zero_copy and no @more.
  */
 void     zcio_copy_policy_plan           (ZcioCopyPolicy     *policy,
                                           const struct iovec *vectors,
                                           gsize               n_vectors,
+                                          gsize               size,
                                           gint64              now,
                                           ZcioCopyPlan       *plan);
 

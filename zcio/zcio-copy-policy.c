@@ -291,6 +291,7 @@ void
 zcio_copy_policy_plan (ZcioCopyPolicy *policy,
                        const struct iovec *vectors,
                        gsize n_vectors,
+                       gsize size,
                        gint64 now,
                        ZcioCopyPlan *plan)
 {
@@ -298,8 +299,8 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
 
   g_assert (n_vectors > 0);
 
-  *plan = (ZcioCopyPlan) { .n_vectors = n_vectors, .size = sum_sizes (vectors, n_vectors) };
-  if (!zcio_copy_policy_may_zero_copy (policy, plan->size, now))
+  *plan = (ZcioCopyPlan) { .n_vectors = n_vectors, .size = size };
+  if (!zcio_copy_policy_may_zero_copy (policy, size, now))
     return;
   if (policy->mode == ZCIO_ZERO_COPY_MODE_ALWAYS || n_vectors == 1)
     {

@@ -81,8 +81,9 @@ gboolean zcio_send_request_init_vectors (ZcioSendRequest      *request,
                                          gboolean              zero_copy,
                                          GError              **error);
 
-/* What comes next, at most @max_size bytes in at most @max_vectors pieces, which are put into
- * @vectors. Parts without any mean that only empty ones are left.
+/* What comes next, at most @max_size bytes in at most @max_vectors pieces. They are put into
+ * @vectors, unless the request has them as they are needed. A size of 0 means that only empty
+ * ones are left.
  */
 void     zcio_send_request_gather       (const ZcioSendRequest *request,
                                          struct iovec          *vectors,

@@ -12,6 +12,11 @@
 
 #include "zcio-words-private.h"
 
+/* The vectors of GIO are handed to the kernel as they are. */
+G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
+G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
+G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
+
 static gboolean
 add_size (gsize       *total,
           gsize        size,
@@ -84,6 +89,18 @@ zcio_send_request_gather (const ZcioSendRequest *request,
   gsize offset = request->offset;
   gsize n = 0;
   gsize left = max_size;
+
+  if (request->vectors != NULL && offset == 0 && request->n - index <= max_vectors &&
+      request->size - request->written <= max_size)
+    {
+      *parts = (ZcioSendParts) {
+        .vectors = (struct iovec *) (request->vectors + index),
+        .n = request->n - index,
+        .size = request->size - request->written,
+        .index = request->n,
+      };
+      return;
+    }
 
   while (index < request->n && n < max_vectors && left > 0)
     {

@@ -345,8 +345,8 @@ decide_locked (ZcioTransmitter *self,
 {
   zcio_send_request_gather (request, parts->vectors, max_vectors,
                             get_max_size_locked (self, request), parts);
-  if (parts->n > 0 && may_zero_copy_locked (self, request, fd, now))
-    zcio_copy_policy_plan (&self->policy, parts->vectors, parts->n, now, plan);
+  if (parts->size > 0 && may_zero_copy_locked (self, request, fd, now))
+    zcio_copy_policy_plan (&self->policy, parts->vectors, parts->n, parts->size, now, plan);
   else
     *plan = (ZcioCopyPlan) { .n_vectors = parts->n, .size = parts->size };
 }

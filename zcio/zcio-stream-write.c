@@ -16,11 +16,6 @@
 #include "zcio-wait-private.h"
 #include "zcio-words-private.h"
 
-/* The vectors of GIO are handed to the kernel as they are. */
-G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
-G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
-G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
-
 /* Virtual functions are only called for streams of the class, so no cast is checked. */
 
 static gssize
