@@ -27,7 +27,17 @@
 #define MAX_NOTIFICATIONS_AT_ONCE 32
 #define MAX_READS_IN_ONE_GO 32
 
-static G_DEFINE_QUARK (zcio-transmitter, zcio_transmitter)
+/* What G_DEFINE_QUARK () makes is a data race where two threads make their first stream. */
+static GQuark
+zcio_transmitter_quark (void)
+{
+  static GQuark quark;
+
+  if (g_atomic_int_get (&quark) == 0)
+    g_atomic_int_set (&quark, g_quark_from_static_string ("zcio-transmitter"));
+
+  return (GQuark) g_atomic_int_get (&quark);
+}
 
 static void
 zcio_transmitter_finalize (ZcioTransmitter *self)
