@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <poll.h>
 #include <sched.h>
@@ -339,6 +340,28 @@ wait_for_holder (Wire *wire,
   return get_exit_code (status);
 }
 
+/* Forks the first process of a new PID namespace. What else this one starts is not to be in
+ * it: once that process has ended nothing can be, LeakSanitizer's tracer neither.
+ */
+static pid_t
+fork_into_new_namespace (void)
+{
+  int own = open ("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+  pid_t pid = -1;
+  int errsv;
+
+  if (own >= 0 && unshare (CLONE_NEWPID) == 0)
+    pid = fork ();
+  errsv = errno;
+  if (pid > 0 && setns (own, CLONE_NEWPID) < 0)
+    g_debug ("setns: %s", g_strerror (errno));
+  if (own >= 0)
+    close (own);
+
+  errno = errsv;
+  return pid;
+}
+
 static int
 run (Wire *wire)
 {
@@ -355,13 +378,12 @@ run (Wire *wire)
   if (!g_unix_open_pipe (life, FD_CLOEXEC, &error))
     return complain (error);
 
-  if (unshare (CLONE_NEWPID) < 0)
+  holder = fork_into_new_namespace ();
+  if (holder < 0)
     {
       wire_set_error_from_errno (&error, "make a PID namespace", errno);
       return complain (error);
     }
-
-  holder = fork ();
   if (holder == 0)
     {
       close (life[1]);
