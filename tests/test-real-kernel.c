@@ -35,6 +35,7 @@ typedef struct
   guint64 position;
   gint made;
   gint released;
+  guint fired_in_vain;
 } Fixture;
 
 static gboolean
@@ -96,11 +97,42 @@ check_statistics (Fixture *f)
   return statistics;
 }
 
+/* Writes copies until there is no more room. */
+static void
+fill_socket (Fixture *f)
+{
+  GPollableOutputStream *stream = G_POLLABLE_OUTPUT_STREAM (f->stream);
+  GError *error = NULL;
+  gssize n;
+
+  do
+    {
+      guint8 copied[4096];
+
+      zcio_test_pattern_fill (f->position, copied, sizeof copied);
+      n = g_pollable_output_stream_write_nonblocking (stream, copied, sizeof copied, NULL, &error);
+      f->position += MAX (n, 0);
+    }
+  while (n >= 0);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
+  g_clear_error (&error);
+}
+
+/* TCP may find room even now: what the reader took last it learns by probes, which come late
+ * where that was little. Then the source is right, and what it tells of is written.
+ */
 static gboolean
-count_fired (GObject  *stream,
+on_writable (GObject  *stream,
              gpointer  user_data)
 {
-  (*(guint *) user_data)++;
+  Fixture *f = user_data;
+  struct pollfd fd = { .fd = g_socket_get_fd (f->socket), .events = POLLOUT };
+
+  if (poll (&fd, 1, 0) > 0 && (fd.revents & POLLOUT) != 0)
+    fill_socket (f);
+  else
+    f->fired_in_vain++;
+
   return G_SOURCE_CONTINUE;
 }
 
@@ -113,7 +145,6 @@ test_timestamps (gconstpointer data)
   g_autoptr (ZcioStatistics) statistics = NULL;
   Fixture f;
   GSource *source;
-  guint fired = 0;
   guint turns;
   GError *error = NULL;
 
@@ -143,28 +174,17 @@ test_timestamps (gconstpointer data)
 
   /* Now the socket is full, and timestamps of copied data come in. */
   zcio_test_reader_pause (f.reader);
-  while (TRUE)
+  do
     {
-      guint8 copied[4096];
-      gssize n;
-
-      zcio_test_pattern_fill (f.position, copied, sizeof copied);
-      n = g_pollable_output_stream_write_nonblocking (G_POLLABLE_OUTPUT_STREAM (f.stream), copied, sizeof copied, NULL, &error);
-      if (n < 0)
-        {
-          g_clear_error (&error);
-          zcio_test_run_for (NULL, 250);
-          if (!g_pollable_output_stream_is_writable (G_POLLABLE_OUTPUT_STREAM (f.stream)))
-            break;
-          continue;
-        }
-      f.position += n;
+      fill_socket (&f);
+      zcio_test_run_for (NULL, 250);
     }
+  while (g_pollable_output_stream_is_writable (G_POLLABLE_OUTPUT_STREAM (f.stream)));
   source = g_pollable_output_stream_create_source (G_POLLABLE_OUTPUT_STREAM (f.stream), NULL);
-  g_source_set_callback (source, (GSourceFunc) (GCallback) count_fired, &fired, NULL);
+  g_source_set_callback (source, (GSourceFunc) (GCallback) on_writable, &f, NULL);
   g_source_attach (source, NULL);
   turns = zcio_test_run_for (NULL, 200);
-  g_assert_cmpuint (fired, ==, 0);
+  g_assert_cmpuint (f.fired_in_vain, ==, 0);
   g_assert_cmpuint (turns, <, 30);
   g_source_destroy (source);
   g_source_unref (source);
