@@ -182,8 +182,11 @@ test_drop (void)
                   time, cpu_time, after.ru_nvcsw - before.ru_nvcsw);
   if (g_getenv ("ZCIO_TEST_PATIENCE") == NULL)
     g_assert_cmpint (cpu_time, <, 10000);
-  /* It may meet the thread that takes over at a lock. */
-  g_assert_cmpint (after.ru_nvcsw - before.ru_nvcsw, <=, 2);
+  /* It may meet the thread that takes over at a lock; and Valgrind lets only one thread run,
+   * which gives way to the others again and again.
+   */
+  if (g_getenv ("ZCIO_TEST_VALGRIND") == NULL)
+    g_assert_cmpint (after.ru_nvcsw - before.ru_nvcsw, <=, 2);
   g_assert_cmpuint (zcio_linger_count (), ==, 1);
 
   churn_heap ();

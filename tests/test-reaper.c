@@ -219,8 +219,7 @@ static gpointer
 write_flood (gpointer data)
 {
   Flood *flood = data;
-  char *buffer = g_malloc (flood->part);
-  GBytes *bytes = g_bytes_new_take (buffer, flood->part);
+  GBytes *bytes = g_bytes_new_take (g_malloc0 (flood->part), flood->part);
   GError *error = NULL;
 
   for (guint64 position = 0; position < flood->size; position += flood->part)

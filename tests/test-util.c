@@ -11,9 +11,48 @@
 #include "test-util.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+
+/* Ending with the program */
+
+static gboolean
+is_thread_left (const char *name)
+{
+  GDir *tasks = g_dir_open ("/proc/self/task", 0, NULL);
+  const char *id;
+  gboolean found = FALSE;
+
+  while (tasks != NULL && !found && (id = g_dir_read_name (tasks)) != NULL)
+    {
+      g_autofree char *path = g_build_filename ("/proc/self/task", id, "comm", NULL);
+      g_autofree char *comm = NULL;
+
+      found = g_file_get_contents (path, &comm, NULL, NULL) && g_str_equal (g_strchomp (comm), name);
+    }
+  g_clear_pointer (&tasks, g_dir_close);
+
+  return found;
+}
+
+/* The thread of the linger stays for some time, for more work. Valgrind is to look for leaks
+ * after it has ended, which nothing tells.
+ */
+static void
+wait_for_linger_thread (void)
+{
+  while (is_thread_left ("zcio-linger"))
+    g_usleep (10 * G_TIME_SPAN_MILLISECOND);
+}
+
+static void __attribute__ ((constructor))
+prepare_end (void)
+{
+  if (g_getenv ("ZCIO_TEST_VALGRIND") != NULL)
+    atexit (wait_for_linger_thread);
+}
 
 gint64
 zcio_test_get_deadline (void)

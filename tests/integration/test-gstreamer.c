@@ -50,6 +50,7 @@ test_sink (void)
   g_object_set (source, "num-buffers", N_BUFFERS, "sizemax", BUFFER_SIZE,
                 "format", GST_FORMAT_TIME, NULL);
   gst_util_set_object_arg (G_OBJECT (source), "sizetype", "fixed");
+  gst_util_set_object_arg (G_OBJECT (source), "filltype", "pattern");
   g_object_set (sink, "stream", stream, "sync", FALSE, NULL);
   pipeline = gst_object_ref_sink (gst_pipeline_new (NULL));
   gst_bin_add_many (GST_BIN (pipeline), gst_object_ref (source), gst_object_ref (sink), NULL);
