@@ -18,6 +18,7 @@ splice_fixture_set_up (SpliceFixture     *fixture,
                        const SpliceSetup *setup)
 {
   *fixture = (SpliceFixture) { 0 };
+  g_test_timer_start ();
   /* The accepted one knows whose peer it is, so that AUTO sees that it is on this host. */
   if (!zcio_test_socket_pair (setup->family, setup->buffer_size, &fixture->peer, &fixture->socket))
     return FALSE;

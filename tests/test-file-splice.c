@@ -23,6 +23,9 @@
 /* More than a window, and no multiple of a page. */
 #define FILE_SIZE (18 * MIB + 12345)
 
+/* What a probe sends at most, and there is at most one in a second. */
+#define PROBE_SIZE (256 * 1024)
+
 typedef struct
 {
   const char *name;
@@ -51,7 +54,17 @@ assert_way (SpliceFixture *fixture,
   g_autoptr (ZcioStatistics) statistics = zcio_socket_stream_get_statistics (fixture->stream);
 
   splice_assert_statistics (fixture->stream, size, size);
-  g_assert_cmpuint (statistics->bytes_copied_by_choice, ==, test_case->is_mapped ? 0 : size);
+  /* On a slow machine there is time for a probe now and then, of one small window each. */
+  if (test_case->setup.mode == ZCIO_ZERO_COPY_MODE_AUTO)
+    {
+      guint64 probes = statistics->sends_zero_copied + statistics->sends_copied_by_kernel;
+      guint64 probed = size - statistics->bytes_copied_by_choice;
+
+      g_assert_cmpuint (probed, <=, probes * PROBE_SIZE);
+      g_assert_cmpfloat (probes, <=, g_test_timer_elapsed ());
+    }
+  else
+    g_assert_cmpuint (statistics->bytes_copied_by_choice, ==, test_case->is_mapped ? 0 : size);
   g_assert_cmpuint (statistics->bytes_copied_for_enobufs, ==, 0);
 }
 
