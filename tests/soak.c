@@ -332,7 +332,7 @@ begin (Connection *c)
   ZcioTestFamily family = families[choose (c, 0, has_ipv6 () ? 3 : 1)];
 
   c->is_async = chance (c, 50);
-  /* With a smaller one TCP itself stalls: what does not fit is sent again ever more slowly. */
+  /* With a smaller one TCP itself crawls: the window is less than a segment (README.md). */
   g_assert_true (zcio_test_socket_pair (family, chance (c, 50) ? 0 : choose (c, 32768, 200000),
                                         &c->socket, &c->peer));
   c->stream = zcio_socket_stream_new (c->socket);
