@@ -56,8 +56,6 @@ operation_free (gpointer data)
   if (operation->vectors != operation->inline_vectors)
     g_free (operation->vectors);
 
-  zcio_transmitter_unref (operation->transmitter);
-  g_object_unref (operation->socket);
   g_free (operation);
 }
 
@@ -92,12 +90,14 @@ operation_new (ZcioSocketStream     *stream,
 
   *operation = g_new0 (Operation, 1);
   (*operation)->kind = kind;
-  (*operation)->transmitter = zcio_transmitter_ref (zcio_socket_stream_get_transmitter (stream));
-  (*operation)->socket = g_object_ref (stream->socket);
+  /* The task has a reference to the stream, which holds both. */
+  (*operation)->transmitter = zcio_socket_stream_get_transmitter (stream);
+  (*operation)->socket = stream->socket;
   (*operation)->callback = callback;
   (*operation)->user_data = user_data;
 
-  g_task_set_source_tag (task, source_tag);
+  /* The macro of this name would name the task as well, and the name be copied three times. */
+  (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
   /* What was accepted is accepted: a late cancellation does not undo it. */
   g_task_set_check_cancellable (task, FALSE);
