@@ -482,6 +482,37 @@ test_closed_under_stream (void)
 }
 
 static void
+test_closed_before_loop (void)
+{
+  Fixture f;
+  GLogLevelFlags fatal = g_log_set_always_fatal (G_LOG_FATAL_MASK);
+  GError *error = NULL;
+
+  g_test_summary ("The same where the socket was closed before the main loop has run once, and "
+                  "the stream is still there");
+
+  if (!set_up (&f))
+    return;
+  g_atomic_int_set (&warnings, 0);
+  g_object_set (f.stream, "linger-timeout", 1, NULL);
+  put_much_in_flight (&f);
+
+  g_socket_close (f.socket, &error);
+  g_assert_no_error (error);
+  zcio_test_run_for (NULL, 500);
+  g_assert_cmpuint (zcio_linger_count (), ==, 1);
+  wait_until_idle (&f);
+  g_assert_cmpint (g_atomic_int_get (&warnings), ==, 1);
+  g_log_set_always_fatal (fatal);
+
+  g_clear_object (&f.stream);
+  g_clear_object (&f.socket);
+  g_socket_shutdown (f.peer, TRUE, TRUE, NULL);
+  zcio_test_reader_finish (f.reader, NULL, NULL);
+  g_clear_object (&f.peer);
+}
+
+static void
 test_abort (void)
 {
   Fixture f;
@@ -588,6 +619,7 @@ main (int    argc,
   g_test_add_func ("/linger/socket-finalized", test_socket_finalized);
   g_test_add_func ("/linger/owner-closes", test_owner_closes);
   g_test_add_func ("/linger/closed-under-stream", test_closed_under_stream);
+  g_test_add_func ("/linger/closed-before-loop", test_closed_before_loop);
   g_test_add_func ("/linger/abort", test_abort);
   g_test_add_func ("/linger/thread", test_thread);
   g_test_add_func ("/linger/no-descriptors", test_no_descriptors);

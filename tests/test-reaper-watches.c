@@ -145,6 +145,64 @@ test_two_watches (void)
   tear_down (&f);
 }
 
+/* Who writes in another thread when an error queue is next read. */
+static Fixture *to_write_meanwhile;
+
+static gpointer
+write_in_thread (gpointer data)
+{
+  write_some (data, 1000);
+  return NULL;
+}
+
+static gssize
+receive_error (ZcioSyscalls  *self,
+               int            fd,
+               struct msghdr *message)
+{
+  Fixture *f = g_steal_pointer (&to_write_meanwhile);
+
+  if (f != NULL)
+    g_thread_join (g_thread_new ("write", write_in_thread, f));
+
+  return zcio_syscalls_get_real ()->receive_error (self, fd, message);
+}
+
+static void
+test_armed_meanwhile (void)
+{
+  ZcioSyscalls syscalls = *zcio_syscalls_get_real ();
+  Fixture f;
+  Fixture other;
+  guint changes;
+
+  g_test_summary ("A first send that another thread makes while the reaper is at work is noticed "
+                  "in the next turn of the loop");
+
+  syscalls.receive_error = receive_error;
+  zcio_syscalls_set_default (&syscalls);
+  if (!set_up (&f) || !set_up (&other))
+    return;
+  zcio_test_reader_resume (f.reader);
+  zcio_test_reader_resume (other.reader);
+  write_some (&f, 1000);
+  zcio_test_wait_until (NULL, f.released == 1);
+
+  changes = g_atomic_int_get (&epoll_changes);
+  to_write_meanwhile = &other;
+  write_some (&f, 1000);
+  zcio_test_wait_until (NULL, f.released == 2);
+  g_assert_null (to_write_meanwhile);
+  for (guint i = 0; i < 5; i++)
+    g_main_context_iteration (NULL, FALSE);
+  g_assert_cmpuint (g_atomic_int_get (&epoll_changes), ==, changes + 1);
+  zcio_test_wait_until (NULL, other.released == 1);
+
+  tear_down (&other);
+  tear_down (&f);
+  zcio_syscalls_set_default (NULL);
+}
+
 typedef struct
 {
   ZcioSocketStream *other;
@@ -246,6 +304,7 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/reaper/two-watches", test_two_watches);
+  g_test_add_func ("/reaper/armed-meanwhile", test_armed_meanwhile);
   g_test_add_func ("/reaper/nested", test_nested);
   g_test_add_data_func ("/reaper/copies-reap/small", GSIZE_TO_POINTER (1000), test_copies_reap);
   g_test_add_data_func ("/reaper/copies-reap/congested", GSIZE_TO_POINTER (32 * 1024),

@@ -144,11 +144,13 @@ arm (ZcioReaper *self,
   ZcioTransmitter *transmitter = watch->transmitter;
   /* Errors need not be asked for. */
   struct epoll_event event = { .events = EPOLLET };
+  gboolean is_closed;
   int fd;
 
   g_mutex_lock (&transmitter->lock);
   watch->arming = FALSE;
   fd = watch->destroyed ? -1 : zcio_transmitter_get_socket_fd_locked (transmitter);
+  is_closed = fd < 0 && !watch->destroyed;
   if (fd >= 0)
     {
       g_mutex_lock (&self->lock);
@@ -160,8 +162,16 @@ arm (ZcioReaper *self,
       if (watch->armed)
         g_hash_table_insert (self->watches, &watch->token, watch);
       g_mutex_unlock (&self->lock);
+
+      /* A sweep has perhaps found nothing in flight since, without this one. */
+      if (transmitter->window.sends_in_flight > 0)
+        zcio_watch_expect_locked (watch);
     }
   g_mutex_unlock (&transmitter->lock);
+
+  /* Nobody else finds out about what was in flight then. */
+  if (is_closed)
+    zcio_transmitter_collect (transmitter, TRUE);
 }
 
 /* What has come in before is seen all the same: EPOLL_CTL_ADD looks. */
@@ -369,7 +379,8 @@ reaper_source_prepare (GSource *source,
   gboolean has_news;
 
   g_mutex_lock (&self->lock);
-  has_news = !g_queue_is_empty (&self->delivery);
+  /* The time that told of it may be gone: a dispatch was under way. */
+  has_news = !g_queue_is_empty (&self->delivery) || !g_queue_is_empty (&self->to_arm);
   g_mutex_unlock (&self->lock);
 
   *timeout = -1;
