@@ -28,6 +28,7 @@ static char exception[3];
 /* An object is a string, whose memory this is. */
 static const char *locked;
 static gboolean has_no_memory;
+static gpointer last_allocated;
 
 int
 PyGILState_Ensure (void)
@@ -103,7 +104,8 @@ PyMem_RawMalloc (gsize size)
 {
   /* That of Python 3.0 and later, in bytes */
   g_assert_cmpuint (size, ==, 7 * sizeof (gpointer) + 2 * sizeof (gssize) + 2 * sizeof (int));
-  return has_no_memory ? NULL : g_malloc (size);
+  last_allocated = has_no_memory ? NULL : g_malloc (size);
+  return last_allocated;
 }
 
 void
@@ -144,7 +146,7 @@ test_close (void)
   char memory[10];
   GBytes *bytes;
 
-  g_test_summary ("Nothing is called after the owner was closed");
+  g_test_summary ("Nothing is released after the owner was closed, not even what is locked then");
 
   calls = g_string_new (NULL);
   owner = zcio_memory_owner_new_for_python (&error);
@@ -153,6 +155,15 @@ test_close (void)
   zcio_memory_owner_close (owner);
   g_bytes_unref (bytes);
   g_assert_cmpstr (calls->str, ==, "");
+
+  bytes = zcio_memory_owner_wrap_object (owner, (guintptr) "an object", &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (calls->str, ==, "ensure fetch get restore release ");
+  g_string_truncate (calls, 0);
+  g_bytes_unref (bytes);
+  g_assert_cmpstr (calls->str, ==, "");
+  locked = NULL;
+  g_free (last_allocated);
 
   g_string_free (calls, TRUE);
 }

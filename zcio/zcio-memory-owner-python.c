@@ -107,7 +107,8 @@ get_view (const Interpreter *python,
  *
  * Fails with %G_IO_ERROR_INVALID_ARGUMENT if the memory of @object cannot be had, and
  * drops the exception that says why: to look once more, in Python, is up to the binding.
- * With an owner of zcio_memory_owner_new() it fails with %G_IO_ERROR_NOT_SUPPORTED.
+ * With an owner of zcio_memory_owner_new() it fails with %G_IO_ERROR_NOT_SUPPORTED. With
+ * one that zcio_memory_owner_close() was called of, the object is never let go.
  *
  * Returns: (transfer full): a new #GBytes, or %NULL on error
  *
@@ -227,6 +228,7 @@ ZcioMemoryOwner *
 zcio_memory_owner_new_for_python (GError **error)
 {
   g_autofree Interpreter *python = g_new0 (Interpreter, 1);
+  ZcioMemoryOwner *owner;
 
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
@@ -240,5 +242,9 @@ zcio_memory_owner_new_for_python (GError **error)
       !look_up ((gpointer *) &python->raw_free, "PyMem_RawFree", error))
     return NULL;
 
-  return zcio_memory_owner_new (release_buffer, g_steal_pointer (&python), g_free);
+  /* Objects may be locked after the owner was closed: by a thread, or by what runs at exit. */
+  owner = zcio_memory_owner_new (release_buffer, python, NULL);
+  g_object_set_data_full (G_OBJECT (owner), "zcio-interpreter", g_steal_pointer (&python), g_free);
+
+  return owner;
 }
