@@ -207,6 +207,18 @@ call_run_for_fd (int          fd,
 }
 
 static void
+call_run_for_child (GPid     pid,
+                    int      wait_status,
+                    gpointer data)
+{
+  Call *call = data;
+
+  call_enter (call);
+  ((GChildWatchFunc) (GCallback) call->func) (pid, wait_status, call->data);
+  __tsan_release (call);
+}
+
+static void
 call_free (gpointer data)
 {
   Call *call = data;
@@ -231,6 +243,8 @@ g_source_set_callback (GSource       *source,
     run = call_run;
   else if (source->source_funcs == &g_unix_fd_source_funcs)
     run = (GSourceFunc) (GCallback) call_run_for_fd;
+  else if (source->source_funcs == &g_child_watch_funcs)
+    run = (GSourceFunc) (GCallback) call_run_for_child;
 
   if (run != NULL)
     next (source, run, call_new (source, func, data, notify), call_free);
