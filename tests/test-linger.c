@@ -180,13 +180,15 @@ test_drop (void)
   g_test_message ("dropped in %" G_GINT64_FORMAT " us, of CPU %" G_GINT64_FORMAT " us, "
                   "gave the CPU away %ld times",
                   time, cpu_time, after.ru_nvcsw - before.ru_nvcsw);
-  if (g_getenv ("ZCIO_TEST_PATIENCE") == NULL)
-    g_assert_cmpint (cpu_time, <, 10000);
-  /* It may meet the thread that takes over at a lock; and Valgrind lets only one thread run,
-   * which gives way to the others again and again.
+  /* Who watches has locks of its own, and Valgrind lets only one thread run at a time. If it
+   * waited for the reader, it would never come here.
    */
-  if (g_getenv ("ZCIO_TEST_VALGRIND") == NULL)
-    g_assert_cmpint (after.ru_nvcsw - before.ru_nvcsw, <=, 2);
+  if (g_getenv ("ZCIO_TEST_PATIENCE") == NULL)
+    {
+      g_assert_cmpint (cpu_time, <, 10000);
+      /* It may meet the thread that takes over at a lock. */
+      g_assert_cmpint (after.ru_nvcsw - before.ru_nvcsw, <=, 2);
+    }
   g_assert_cmpuint (zcio_linger_count (), ==, 1);
 
   churn_heap ();
