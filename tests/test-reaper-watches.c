@@ -8,6 +8,7 @@
 
 #include "config.h"
 
+#include <errno.h>
 #include <sys/epoll.h>
 
 #include "simulated-stream.h"
@@ -16,6 +17,7 @@
 #define SIZE (256 * 1024)
 
 static guint epoll_changes;
+static gboolean epoll_is_full;
 
 int __real_epoll_ctl (int                 epoll_fd,
                       int                 operation,
@@ -32,6 +34,12 @@ __wrap_epoll_ctl (int                 epoll_fd,
                   int                 fd,
                   struct epoll_event *event)
 {
+  if (epoll_is_full && operation == EPOLL_CTL_ADD)
+    {
+      errno = ENOSPC;
+      return -1;
+    }
+
   g_atomic_int_inc (&epoll_changes);
   return __real_epoll_ctl (epoll_fd, operation, fd, event);
 }
@@ -203,6 +211,30 @@ test_armed_meanwhile (void)
   zcio_syscalls_set_default (NULL);
 }
 
+static void
+test_epoll_full (void)
+{
+  Fixture f;
+  gint64 time;
+
+  g_test_summary ("Completions of a socket that epoll does not take are read all the same, and soon");
+
+  if (!set_up (&f))
+    return;
+  zcio_test_reader_resume (f.reader);
+  epoll_is_full = TRUE;
+  for (guint i = 0; i < 5; i++)
+    {
+      time = g_get_monotonic_time ();
+      write_some (&f, 1000);
+      zcio_test_wait_until (NULL, f.released == (int) i + 1);
+      g_assert_cmpint (g_get_monotonic_time () - time, <, 500 * G_TIME_SPAN_MILLISECOND);
+    }
+  epoll_is_full = FALSE;
+
+  tear_down (&f);
+}
+
 typedef struct
 {
   ZcioSocketStream *other;
@@ -305,6 +337,7 @@ main (int    argc,
 
   g_test_add_func ("/reaper/two-watches", test_two_watches);
   g_test_add_func ("/reaper/armed-meanwhile", test_armed_meanwhile);
+  g_test_add_func ("/reaper/epoll-full", test_epoll_full);
   g_test_add_func ("/reaper/nested", test_nested);
   g_test_add_data_func ("/reaper/copies-reap/small", GSIZE_TO_POINTER (1000), test_copies_reap);
   g_test_add_data_func ("/reaper/copies-reap/congested", GSIZE_TO_POINTER (32 * 1024),

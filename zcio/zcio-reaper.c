@@ -33,8 +33,10 @@
 /* How often to look for a socket that was closed with sends in flight: nothing else tells. */
 #define SWEEP_INTERVAL G_TIME_SPAN_SECOND
 
-/* Where the process has no descriptor to spare, all sockets are looked at by the clock. */
-#define SWEEP_INTERVAL_WITHOUT_EPOLL (10 * G_TIME_SPAN_MILLISECOND)
+/* How often to look at sockets that epoll does not take: all, where the process has no
+ * descriptor to spare. Other sources on them spin meanwhile.
+ */
+#define CLOCK_INTERVAL (10 * G_TIME_SPAN_MILLISECOND)
 
 /*
  * ZcioReaper:
@@ -158,6 +160,7 @@ arm (ZcioReaper *self,
       event.data.u64 = watch->token;
       watch->by_clock = self->epoll_fd < 0 || epoll_ctl (self->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0;
       watch->shares = self->epoll_fd >= 0 && watch->by_clock && errno == EEXIST;
+      watch->by_clock &= !watch->shares;
       watch->armed = !watch->shares;
       if (watch->armed)
         g_hash_table_insert (self->watches, &watch->token, watch);
@@ -242,6 +245,16 @@ set_ready_time_locked (ZcioReaper *self,
   g_source_set_ready_time (self->source, ready_time == G_MAXINT64 ? -1 : ready_time);
 }
 
+/* The next sweep may come before what the source waits for. */
+static void
+bring_forward_locked (ZcioReaper *self)
+{
+  gint64 ready_time = g_source_get_ready_time (self->source);
+
+  if (ready_time == -1 || ready_time > self->next_sweep)
+    set_ready_time_locked (self, self->next_sweep);
+}
+
 /* Delivers what there is now. What comes in meanwhile is for the next turn of the loop: a
  * callback that writes and reaps would otherwise keep it from everything else.
  */
@@ -264,21 +277,27 @@ deliver_all (ZcioReaper *self)
   g_mutex_lock (&self->lock);
   self->dispatcher = NULL;
   /* What was called may have been the first to send something. */
-  if (g_source_get_ready_time (self->source) == -1)
-    set_ready_time_locked (self, self->next_sweep);
+  bring_forward_locked (self);
   g_mutex_unlock (&self->lock);
 }
 
+static gint64
+get_sweep_interval (const ZcioWatch *watch)
+{
+  return watch->by_clock ? CLOCK_INTERVAL : SWEEP_INTERVAL;
+}
+
 /* Finds out about sockets that were closed with sends in flight; and about everything where there
- * is no epoll descriptor, or it does not take the socket. Returns whether any sends are in flight.
+ * is no epoll descriptor, or it does not take the socket. Returns how long to wait for the next
+ * one, G_MAXINT64 if no sends are in flight.
  */
-static gboolean
+static gint64
 sweep (ZcioReaper *self)
 {
   g_autoptr (GPtrArray) watches = g_ptr_array_new_with_free_func ((GDestroyNotify) zcio_watch_unref);
   GHashTableIter iter;
   gpointer value;
-  gboolean any = FALSE;
+  gint64 interval = G_MAXINT64;
 
   g_mutex_lock (&self->lock);
   g_hash_table_iter_init (&iter, self->watches);
@@ -293,7 +312,8 @@ sweep (ZcioReaper *self)
       gboolean look;
 
       g_mutex_lock (&transmitter->lock);
-      any |= transmitter->window.sends_in_flight > 0;
+      if (transmitter->window.sends_in_flight > 0)
+        interval = MIN (interval, get_sweep_interval (watch));
       look = transmitter->window.sends_in_flight > 0 &&
              (zcio_transmitter_has_lost_fd_locked (transmitter) || watch->by_clock);
       g_mutex_unlock (&transmitter->lock);
@@ -302,19 +322,14 @@ sweep (ZcioReaper *self)
         zcio_transmitter_collect (transmitter, TRUE);
     }
 
-  return any;
-}
-
-static gint64
-get_sweep_interval (ZcioReaper *self)
-{
-  return self->epoll_fd < 0 ? SWEEP_INTERVAL_WITHOUT_EPOLL : SWEEP_INTERVAL;
+  return interval;
 }
 
 static void
 sweep_if_due (ZcioReaper *self,
               gint64      now)
 {
+  gint64 interval;
   gboolean due;
 
   g_mutex_lock (&self->lock);
@@ -323,10 +338,14 @@ sweep_if_due (ZcioReaper *self,
     self->next_sweep = G_MAXINT64;
   g_mutex_unlock (&self->lock);
 
-  if (due && sweep (self))
+  if (!due)
+    return;
+
+  interval = sweep (self);
+  if (interval != G_MAXINT64)
     {
       g_mutex_lock (&self->lock);
-      self->next_sweep = now + get_sweep_interval (self);
+      self->next_sweep = MIN (self->next_sweep, now + interval);
       g_mutex_unlock (&self->lock);
     }
 }
@@ -514,12 +533,11 @@ zcio_watch_expect_locked (ZcioWatch *watch)
   ZcioReaper *reaper = watch->reaper;
 
   g_mutex_lock (&reaper->lock);
-  if (reaper->next_sweep == G_MAXINT64)
+  if (reaper->next_sweep == G_MAXINT64 || watch->by_clock)
     {
-      reaper->next_sweep = g_get_monotonic_time () + get_sweep_interval (reaper);
-      /* Not where it would put off what is to come before. */
-      if (reaper->dispatcher == NULL && g_source_get_ready_time (reaper->source) == -1)
-        set_ready_time_locked (reaper, reaper->next_sweep);
+      reaper->next_sweep = MIN (reaper->next_sweep, g_get_monotonic_time () + get_sweep_interval (watch));
+      if (reaper->dispatcher == NULL)
+        bring_forward_locked (reaper);
     }
   g_mutex_unlock (&reaper->lock);
 }
