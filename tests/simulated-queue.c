@@ -32,7 +32,7 @@ simulated_kernel_check_send (SimulatedKernel *kernel,
     {
       struct iovec *vector = &send->vectors[i];
 
-      if (memcmp (vector->iov_base, stream, vector->iov_len) != 0)
+      if (vector->iov_len > 0 && memcmp (vector->iov_base, stream, vector->iov_len) != 0)
         simulated_kernel_fail (kernel, "Memory of the send %u was changed while it was in flight", send->id);
       stream += vector->iov_len;
     }

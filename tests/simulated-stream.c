@@ -201,6 +201,37 @@ simulated_stream_writev (SimulatedStream *self,
   return success;
 }
 
+gboolean
+simulated_stream_writev_full (SimulatedStream *self,
+                              const gsize *sizes,
+                              gsize n,
+                              GError **error)
+{
+  GOutputVector *vectors = g_new (GOutputVector, n + 1);
+  gsize total = 0, bytes_written = G_MAXSIZE;
+  gboolean success;
+  const guint8 *data;
+  GBytes *memory;
+
+  for (gsize i = 0; i < n; i++)
+    total += sizes[i];
+  memory = simulated_kernel_new_bytes (self->kernel, self->accepted, total, &self->released);
+  self->made++;
+  data = g_bytes_get_data (memory, NULL);
+  for (gsize i = 0; i < n; data += sizes[i++])
+    vectors[i] = (GOutputVector){ sizes[i] > 0 ? data : NULL, sizes[i] };
+
+  success = zcio_socket_stream_writev_zerocopy_full (self->stream, vectors, n, (GDestroyNotify) g_bytes_unref, memory, &bytes_written, NULL, error);
+  g_free (vectors);
+  if (success)
+    g_assert_cmpuint (bytes_written, ==, total);
+  else
+    g_assert_true (total == 0 || bytes_written < total);
+  self->accepted += bytes_written;
+
+  return success;
+}
+
 GPollableReturn
 simulated_stream_writev_nonblocking (SimulatedStream *self,
                                      const gsize *sizes,

@@ -51,6 +51,11 @@ gboolean        simulated_stream_writev         (SimulatedStream *self,
                                                  const gsize     *sizes,
                                                  gsize            n,
                                                  GError         **error);
+/* Vectors into memory of one owner. */
+gboolean        simulated_stream_writev_full    (SimulatedStream *self,
+                                                 const gsize     *sizes,
+                                                 gsize            n,
+                                                 GError         **error);
 GPollableReturn simulated_stream_writev_nonblocking (SimulatedStream *self,
                                                      const gsize     *sizes,
                                                      gsize            n,

@@ -116,6 +116,9 @@ do_something (SimulatedStream *s,
   switch (zcio_test_random_range (random, 0, 9))
     {
     case 0:
+      n = choose_vectors (random, sizes, G_N_ELEMENTS (sizes));
+      ended = !simulated_stream_writev_full (s, sizes, n, &error);
+      break;
     case 1:
     case 2:
       n = choose_vectors (random, sizes, G_N_ELEMENTS (sizes));
