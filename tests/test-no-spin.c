@@ -192,6 +192,77 @@ test_one_loop (void)
   tear_down (&f);
 }
 
+#define FLOOD_MILLISECONDS 500
+#define SLOW_TURN 60
+
+static guint slow_turns;
+static gint flood_ended;
+
+static gboolean
+be_slow (GSocket *socket,
+         GIOCondition condition,
+         gpointer data)
+{
+  gint64 time = g_get_monotonic_time ();
+
+  slow_turns++;
+  while (g_get_monotonic_time () - time < SLOW_TURN)
+    ;
+  return G_SOURCE_CONTINUE;
+}
+
+static gpointer
+flood (gpointer data)
+{
+  Fixture *f = data;
+
+  while (!g_atomic_int_get (&flood_ended))
+    {
+      GBytes *bytes = zcio_test_pattern_bytes (f->position, 64 * 1024, &f->released);
+
+      g_assert_true (zcio_socket_stream_write_zerocopy (f->stream, bytes, NULL, NULL, NULL));
+      g_bytes_unref (bytes);
+      f->position += 64 * 1024;
+      g_usleep (100);
+    }
+
+  return NULL;
+}
+
+static void
+test_flood (void)
+{
+  Fixture f;
+  GSource *source;
+  GThread *thread;
+  ZcioStatistics *statistics;
+
+  g_test_summary ("In a flood of completions a source of GIO's on the same socket is called in vain "
+                  "only a few times for each time that the error queue is read, slow as it may be");
+
+  if (!set_up (&f))
+    return;
+  zcio_test_reader_resume (f.reader);
+  source = g_socket_create_source (f.socket, G_IO_IN, NULL);
+  g_source_set_callback (source, (GSourceFunc) (GCallback) be_slow, NULL, NULL);
+  g_source_attach (source, NULL);
+
+  thread = g_thread_new ("flood", flood, &f);
+  zcio_test_run_for (NULL, FLOOD_MILLISECONDS);
+  g_atomic_int_set (&flood_ended, TRUE);
+  g_thread_join (thread);
+  g_source_destroy (source);
+  g_source_unref (source);
+
+  statistics = zcio_socket_stream_get_statistics (f.stream);
+  g_test_message ("%u calls in vain, %" G_GUINT64_FORMAT " dispatches", slow_turns,
+                  statistics->reaper_dispatches);
+  g_assert_cmpuint (slow_turns, <, 4 * statistics->reaper_dispatches + 100);
+  zcio_statistics_free (statistics);
+  g_assert_true (zcio_socket_stream_drain (f.stream, 0, NULL, NULL));
+  tear_down (&f);
+}
+
 typedef struct
 {
   GSocketConnection *connection;
@@ -502,6 +573,7 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/no-spin/one-loop", test_one_loop);
+  g_test_add_func ("/no-spin/flood", test_flood);
   g_test_add_func ("/no-spin/other-thread", test_other_thread);
   g_test_add_func ("/no-spin/back-pressure", test_back_pressure);
   g_test_add_data_func ("/no-spin/no-buffers/20480", GINT_TO_POINTER (20480), test_no_buffers);

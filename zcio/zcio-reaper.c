@@ -25,10 +25,9 @@
 
 /* A loop that wakes for something else meanwhile may do so because of an unread error queue:
  * any other source on that socket would spin. So it may turn only so often without reaping,
- * if its turns are so short that it does nothing else in them.
+ * however long that takes: what spins may take its time, too.
  */
 #define MAX_TURNS_ASLEEP 2
-#define SHORT_TURN 20
 
 /* How often to look for a socket that was closed with sends in flight: nothing else tells. */
 #define SWEEP_INTERVAL G_TIME_SPAN_SECOND
@@ -67,7 +66,6 @@ typedef struct _ZcioReaper
   GThread *dispatcher;
   gint64 next_sweep;
 
-  gint64 last_dispatch;
   gint64 last_release;
   guint n_soon;
   guint turns_asleep;
@@ -358,7 +356,6 @@ fall_asleep_or_wake (ZcioReaper *self,
   gboolean soon = now - self->last_release < FLOOD_INTERVAL * 2;
   gboolean asleep;
 
-  self->last_dispatch = now;
   if (released > 0)
     self->last_release = now;
   self->turns_asleep = 0;
@@ -379,18 +376,6 @@ fall_asleep_or_wake (ZcioReaper *self,
 }
 
 static gboolean
-turns_in_vain (ZcioReaper *self,
-               GSource    *source)
-{
-  if (!self->asleep)
-    return FALSE;
-
-  self->turns_asleep++;
-  return self->turns_asleep > MAX_TURNS_ASLEEP &&
-         g_source_get_time (source) - self->last_dispatch < self->turns_asleep * SHORT_TURN;
-}
-
-static gboolean
 reaper_source_prepare (GSource *source,
                        int     *timeout)
 {
@@ -403,7 +388,7 @@ reaper_source_prepare (GSource *source,
   g_mutex_unlock (&self->lock);
 
   *timeout = -1;
-  return turns_in_vain (self, source) || has_news;
+  return has_news || (self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP);
 }
 
 static gboolean
