@@ -20,7 +20,7 @@
  * pinned, so seldom that the system calls do not count.
  */
 #define REAP_AFTER_SENDS 64
-#define REAP_AFTER_BYTES ((gsize) 8 * 1024 * 1024)
+#define REAP_AFTER_BYTES ((gsize) 16 * 1024 * 1024)
 
 /* GSO_MAX_SIZE: no packet of the kernel's is larger. */
 #define MAX_PACKET_SIZE (8 * 65535)
