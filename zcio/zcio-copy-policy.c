@@ -284,7 +284,7 @@ may_ride_along (const struct iovec *vectors,
                 gsize small_piece)
 {
   return count_pieces (vectors, n_head) <= MAX_SMALL_PIECES &&
-         sum_sizes (vectors, n_all) / count_pieces (vectors, n_all) >= small_piece;
+         sum_sizes (vectors, n_all) >= count_pieces (vectors, n_all) * small_piece;
 }
 
 void
