@@ -205,6 +205,20 @@ look_up (gpointer     *function,
   return FALSE;
 }
 
+static gboolean
+look_up_all (Interpreter  *python,
+             GError      **error)
+{
+  return look_up ((gpointer *) &python->gil_ensure, "PyGILState_Ensure", error) &&
+         look_up ((gpointer *) &python->gil_release, "PyGILState_Release", error) &&
+         look_up ((gpointer *) &python->error_fetch, "PyErr_Fetch", error) &&
+         look_up ((gpointer *) &python->error_restore, "PyErr_Restore", error) &&
+         look_up ((gpointer *) &python->buffer_get, "PyObject_GetBuffer", error) &&
+         look_up ((gpointer *) &python->buffer_release, "PyBuffer_Release", error) &&
+         look_up ((gpointer *) &python->raw_malloc, "PyMem_RawMalloc", error) &&
+         look_up ((gpointer *) &python->raw_free, "PyMem_RawFree", error);
+}
+
 /**
  * zcio_memory_owner_new_for_python: (constructor)
  * @error: return location for a #GError
@@ -227,24 +241,21 @@ look_up (gpointer     *function,
 ZcioMemoryOwner *
 zcio_memory_owner_new_for_python (GError **error)
 {
-  g_autofree Interpreter *python = g_new0 (Interpreter, 1);
   ZcioMemoryOwner *owner;
+  Interpreter *python;
 
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!look_up ((gpointer *) &python->gil_ensure, "PyGILState_Ensure", error) ||
-      !look_up ((gpointer *) &python->gil_release, "PyGILState_Release", error) ||
-      !look_up ((gpointer *) &python->error_fetch, "PyErr_Fetch", error) ||
-      !look_up ((gpointer *) &python->error_restore, "PyErr_Restore", error) ||
-      !look_up ((gpointer *) &python->buffer_get, "PyObject_GetBuffer", error) ||
-      !look_up ((gpointer *) &python->buffer_release, "PyBuffer_Release", error) ||
-      !look_up ((gpointer *) &python->raw_malloc, "PyMem_RawMalloc", error) ||
-      !look_up ((gpointer *) &python->raw_free, "PyMem_RawFree", error))
-    return NULL;
+  python = g_new0 (Interpreter, 1);
+  if (!look_up_all (python, error))
+    {
+      g_free (python);
+      return NULL;
+    }
 
   /* Objects may be locked after the owner was closed: by a thread, or by what runs at exit. */
   owner = zcio_memory_owner_new (release_buffer, python, NULL);
-  g_object_set_data_full (G_OBJECT (owner), "zcio-interpreter", g_steal_pointer (&python), g_free);
+  g_object_set_data_full (G_OBJECT (owner), "zcio-interpreter", python, g_free);
 
   return owner;
 }

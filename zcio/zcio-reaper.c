@@ -640,10 +640,11 @@ zcio_watch_destroy (ZcioWatch *watch)
   queued = g_queue_remove (&reaper->delivery, watch);
   queued_to_arm = g_queue_remove (&reaper->to_arm, watch);
   g_mutex_unlock (&reaper->lock);
+  /* Neither is the last reference: that is the caller's. */
   if (queued)
-    zcio_watch_unref (watch);
+    g_atomic_ref_count_dec (&watch->ref_count);
   if (queued_to_arm)
-    zcio_watch_unref (watch);
+    g_atomic_ref_count_dec (&watch->ref_count);
 
   zcio_reaper_leave (reaper);
   zcio_watch_unref (watch);
