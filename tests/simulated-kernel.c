@@ -372,6 +372,7 @@ simulated_kernel_new (guint64 seed)
     .disconnect = simulated_disconnect,
     .get_unacknowledged = simulated_get_unacknowledged,
     .get_time = simulated_get_time,
+    .get_coarse_time = simulated_get_time,
   };
   kernel->family = AF_INET;
   kernel->fd = -1;

@@ -74,7 +74,7 @@ static inline void
 sent (Fixture *f)
 {
   f->in_flight++;
-  assert_reports_change (f, zcio_copy_policy_sent (&f->policy, LARGE, f->now));
+  assert_reports_change (f, zcio_copy_policy_sent (&f->policy, f->now));
 }
 
 static inline void

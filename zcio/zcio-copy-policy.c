@@ -10,13 +10,9 @@
 
 #include "zcio-copy-policy-private.h"
 
-/* A send by zero-copy pins at least one page for each piece, however small, and
- * 4928 bytes of the send buffer go with it. On the benchmark wire vectors of pieces
- * of 1.5 KiB cost the same either way, and larger ones less by zero-copy. A few
- * small ones before, between and after large ones ride along: each takes about
- * 0.3 us of CPU, and the system call that it takes to copy them about 2 us.
+/* A few small pieces before, between and after large ones ride along: each takes about 0.3 us of
+ * CPU, and the system call that it takes to copy them about 2 us.
  */
-#define SMALL_PIECE (2 * 1024)
 #define MAX_SMALL_PIECES 8
 
 /* The flag of a notification that covers several sends is that of the first of
@@ -309,7 +305,7 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
     }
 
   /* A threshold set by hand to less than a small piece means it. */
-  small_piece = MIN (SMALL_PIECE, policy->minimum);
+  small_piece = MIN (ZCIO_COPY_POLICY_SMALL_PIECE, policy->minimum);
 
   for (gsize i = 0; i < n_vectors; i += n_run)
     {
@@ -331,16 +327,9 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
 }
 
 gboolean
-zcio_copy_policy_sent (ZcioCopyPolicy *policy,
-                       gsize size,
-                       gint64 now)
+zcio_copy_policy_learn_from_send (ZcioCopyPolicy *policy,
+                                  gint64 now)
 {
-  g_assert (size > 0);
-
-  /* Nothing to learn. */
-  if (G_LIKELY (!policy->limited && policy->copies == ZCIO_COPY_REASON_NONE))
-    return FALSE;
-
   if (policy->limited)
     {
       /* That it was accepted is all there is to know. */

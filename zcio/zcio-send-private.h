@@ -40,6 +40,12 @@ gssize         zcio_transmitter_send_copy     (ZcioTransmitter     *self,
                                                gboolean             is_data,
                                                GError             **error);
 
+/* Without a send: GSocket's own checks, and whether they let a send that found no space block. */
+gboolean       zcio_send_check_socket         (GSocket             *socket,
+                                               GError             **error);
+gboolean       zcio_send_may_block            (GSocket             *socket,
+                                               GError             **error);
+
 /* The error of a write that is not to be tried, if there is one. */
 gboolean       zcio_send_check_slowly         (ZcioTransmitter     *self,
                                                GSocket             *socket,

@@ -16,40 +16,48 @@ G_BEGIN_DECLS
 
 /*
  * ZcioSendRequest:
- * @vectors: what to send, or NULL
- * @buffers: what to send, where @vectors is NULL
+ * @vectors: what to send; NULL where there are several @buffers
+ * @buffers: who owns what is sent, or NULL
  * @n: how many vectors or buffers
+ * @only: what @vectors is, where there is one buffer
  * @keep_off: user space must not touch the memory: it is of a mapped file, which may shrink
  * @zero_copy: whether the memory is owned, so that it may go by zero-copy
  * @size: bytes of all of them
+ * @smallest: bytes of the smallest
  * @written: bytes accepted so far
  * @index: the vector or buffer that is next
  * @offset: bytes of it that were accepted
  * @owned: buffers before this one have a reference in @write
  * @write: set while sends of the request may be in flight
  * @wants_window: it would block not on the socket, but because too much is in flight
+ * @tried: a send of all of it was tried, and came to @tried_result and @error_number: that is
+ *   still to be seen to
  * @error_number: the errno with which it failed
  *
- * A write on its way. The vectors' or buffers' array must stay as it is until the
- * request has ended; the memory itself until it has been released.
+ * A write on its way. It must not be moved. The vectors' or buffers' array must stay as it is
+ * until the request has ended; the memory itself until it has been released.
  */
 typedef struct
 {
   const GOutputVector *vectors;
   GBytes *const *buffers;
   gsize n;
+  GOutputVector only;
   gboolean zero_copy;
   gboolean keep_off;
   GDestroyNotify release;
   gpointer release_data;
 
   gsize size;
+  gsize smallest;
   gsize written;
   gsize index;
   gsize offset;
   gsize owned;
   ZcioWrite *write;
   gboolean wants_window;
+  gboolean tried;
+  gssize tried_result;
   int error_number;
 } ZcioSendRequest;
 
@@ -70,7 +78,7 @@ typedef struct
   gsize offset;
 } ZcioSendParts;
 
-/* Both fail with G_IO_ERROR_INVALID_ARGUMENT if the sum is beyond G_MAXSSIZE. */
+/* All fail with G_IO_ERROR_INVALID_ARGUMENT if the sum is beyond G_MAXSSIZE. */
 gboolean zcio_send_request_init_buffers (ZcioSendRequest      *request,
                                          GBytes *const        *buffers,
                                          gsize                 n_buffers,
@@ -81,6 +89,46 @@ gboolean zcio_send_request_init_vectors (ZcioSendRequest      *request,
                                          gboolean              zero_copy,
                                          GError              **error);
 
+/* Field by field: a whole struct the compiler clears by an instruction that takes long to start. */
+static inline void
+zcio_send_request_clear (ZcioSendRequest *request)
+{
+  request->vectors = NULL;
+  request->buffers = NULL;
+  request->n = 0;
+  request->zero_copy = FALSE;
+  request->keep_off = FALSE;
+  request->release = NULL;
+  request->release_data = NULL;
+  request->size = 0;
+  request->smallest = G_MAXSIZE;
+  request->written = 0;
+  request->index = 0;
+  request->offset = 0;
+  request->owned = 0;
+  request->write = NULL;
+  request->wants_window = FALSE;
+  request->tried = FALSE;
+  request->error_number = 0;
+}
+
+static inline gboolean
+zcio_send_request_init_buffer (ZcioSendRequest  *request,
+                               GBytes *const    *buffer,
+                               GError          **error)
+{
+  zcio_send_request_clear (request);
+  request->vectors = &request->only;
+  request->buffers = buffer;
+  request->n = 1;
+  request->zero_copy = TRUE;
+  request->only.buffer = g_bytes_get_data (*buffer, &request->only.size);
+  request->size = request->smallest = request->only.size;
+
+  return G_LIKELY (request->size <= (gsize) G_MAXSSIZE) ||
+         zcio_send_request_init_buffers (request, buffer, 1, error);
+}
+
 /* What comes next, at most @max_size bytes in at most @max_vectors pieces. They are put into
  * @vectors, unless the request has them as they are needed. A size of 0 means that only empty
  * ones are left.
@@ -90,20 +138,6 @@ void     zcio_send_request_gather       (const ZcioSendRequest *request,
                                          gsize                  max_vectors,
                                          gsize                  max_size,
                                          ZcioSendParts         *parts);
-/* The same, where all that the request has is one part, and goes as a whole. */
-static inline void
-zcio_send_request_gather_only (const ZcioSendRequest *request,
-                               struct iovec          *vector,
-                               ZcioSendParts         *parts)
-{
-  if (request->vectors == NULL)
-    vector->iov_base = (gpointer) g_bytes_get_data (request->buffers[0], NULL);
-  else
-    vector->iov_base = (gpointer) request->vectors[0].buffer;
-  vector->iov_len = request->size;
-  *parts = (ZcioSendParts) { .vectors = vector, .n = 1, .size = request->size, .index = 1 };
-}
-
 /* Where the request goes on after so many bytes, fewer than it has. */
 void     zcio_send_request_find_place   (const ZcioSendRequest *request,
                                          gsize                  accepted,
@@ -114,7 +148,7 @@ static inline void
 zcio_send_request_own (ZcioSendRequest *request,
                        gsize            end)
 {
-  if (request->vectors == NULL)
+  if (request->buffers != NULL)
     {
       for (gsize i = MAX (request->owned, request->index); i < end; i++)
         zcio_write_add_bytes (request->write, request->buffers[i]);

@@ -17,21 +17,24 @@ G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
 
-static gboolean
-add_size (gsize       *total,
-          gsize        size,
-          const char  *function,
-          GError     **error)
+static G_NO_INLINE gboolean
+fail_too_large (const char  *function,
+                GError     **error)
 {
-  if (size <= (gsize) G_MAXSSIZE && *total <= (gsize) G_MAXSSIZE - size)
-    {
-      *total += size;
-      return TRUE;
-    }
-
   g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                ZCIO_GIO_ (TOO_MUCH_VECTORS), function);
   return FALSE;
+}
+
+/* Returns whether the sum is one that a gssize can tell. */
+static inline gboolean
+add_size (ZcioSendRequest *request,
+          gsize            size)
+{
+  request->size += size;
+  request->smallest = MIN (request->smallest, size);
+
+  return size <= (gsize) G_MAXSSIZE && request->size <= (gsize) G_MAXSSIZE;
 }
 
 gboolean
@@ -40,11 +43,20 @@ zcio_send_request_init_buffers (ZcioSendRequest  *request,
                                 gsize             n_buffers,
                                 GError          **error)
 {
-  *request = (ZcioSendRequest) { .buffers = buffers, .n = n_buffers, .zero_copy = TRUE };
+  zcio_send_request_clear (request);
+  request->buffers = buffers;
+  request->n = n_buffers;
+  request->zero_copy = TRUE;
 
   for (gsize i = 0; i < n_buffers; i++)
-    if (!add_size (&request->size, g_bytes_get_size (buffers[i]), "writev_zerocopy", error))
-      return FALSE;
+    if (!add_size (request, g_bytes_get_size (buffers[i])))
+      return fail_too_large ("writev_zerocopy", error);
+
+  if (n_buffers == 1)
+    {
+      request->only.buffer = g_bytes_get_data (buffers[0], &request->only.size);
+      request->vectors = &request->only;
+    }
 
   return TRUE;
 }
@@ -56,12 +68,14 @@ zcio_send_request_init_vectors (ZcioSendRequest      *request,
                                 gboolean              zero_copy,
                                 GError              **error)
 {
-  *request = (ZcioSendRequest) { .vectors = vectors, .n = n_vectors, .zero_copy = zero_copy };
+  zcio_send_request_clear (request);
+  request->vectors = vectors;
+  request->n = n_vectors;
+  request->zero_copy = zero_copy;
 
   for (gsize i = 0; i < n_vectors; i++)
-    if (!add_size (&request->size, vectors[i].size,
-                   zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev", error))
-      return FALSE;
+    if (!add_size (request, vectors[i].size))
+      return fail_too_large (zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev", error);
 
   return TRUE;
 }

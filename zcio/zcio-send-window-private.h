@@ -180,10 +180,22 @@ zcio_send_window_add (ZcioSendWindow *window,
     window->peak_bytes_in_flight = window->bytes_in_flight;
 }
 
+void       zcio_released_append         (ZcioReleased           *released,
+                                         ZcioWrite              *write);
+
 /* No more sends come for this write. If none is in flight, it is released. */
-void       zcio_send_window_end         (ZcioSendWindow         *window,
-                                         ZcioWrite              *write,
-                                         ZcioReleased           *released);
+static inline void
+zcio_send_window_end (ZcioSendWindow *window,
+                      ZcioWrite      *write,
+                      ZcioReleased   *released)
+{
+  g_return_if_fail (!write->ended);
+
+  write->ended = TRUE;
+  if (write->sends_in_flight == 0)
+    zcio_released_append (released, write);
+}
+
 /* Releases each send in the range that is in flight; ids that are not are counted
  * in @unknown_ids and change nothing. Returns the sends that were.
  */

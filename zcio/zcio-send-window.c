@@ -100,9 +100,9 @@ zcio_write_set_release (ZcioWrite *write,
 
 /* What was released */
 
-static void
-released_append (ZcioReleased *released,
-                 ZcioWrite *write)
+void
+zcio_released_append (ZcioReleased *released,
+                      ZcioWrite *write)
 {
   write->next = NULL;
 
@@ -194,19 +194,6 @@ zcio_send_window_grow (ZcioSendWindow *window)
   window->capacity = capacity;
 }
 
-void
-zcio_send_window_end (ZcioSendWindow *window,
-                      ZcioWrite *write,
-                      ZcioReleased *released)
-{
-  g_return_if_fail (!write->ended);
-
-  write->ended = TRUE;
-
-  if (write->sends_in_flight == 0)
-    released_append (released, write);
-}
-
 /* Releases what is in flight of the sends from number @start to before @end, which
  * must be within the window.
  */
@@ -233,7 +220,7 @@ release_numbers (ZcioSendWindow *window,
 
       write->sends_in_flight--;
       if (write->ended && write->sends_in_flight == 0)
-        released_append (released, write);
+        zcio_released_append (released, write);
     }
 
   window->sends_in_flight -= n_sends;

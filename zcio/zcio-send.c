@@ -67,7 +67,7 @@ may_send_alone_locked (ZcioTransmitter *self,
     return FALSE;
 
   unacknowledged = self->syscalls->get_unacknowledged (self->syscalls, fd);
-  own = self->counters.bytes_written + __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED);
+  own = zcio_transmitter_get_bytes_written_locked (self);
   if (unacknowledged != 0 &&
       (unacknowledged < 0 || own < (guint64) unacknowledged + MAX_PACKET_SIZE))
     return FALSE;
@@ -120,7 +120,7 @@ typedef enum
  * try. Otherwise this part is copied, which is always right and tells the real error, if
  * there is one (sendmsg() allocates the notification before it looks at the state).
  */
-static G_NO_INLINE gssize
+static gssize
 solve_enobufs_locked (ZcioTransmitter    *self,
                       int                 fd,
                       const struct iovec *vectors,
@@ -168,7 +168,7 @@ solve_enobufs_locked (ZcioTransmitter    *self,
 /* Some memory can be sent, but not by zero-copy (secret memory, device memory); so can some
  * sockets. Only what a copy answers is real.
  */
-static G_NO_INLINE gssize
+static gssize
 solve_refusal_locked (ZcioTransmitter    *self,
                       int                 fd,
                       const struct iovec *vectors,
@@ -186,8 +186,26 @@ solve_refusal_locked (ZcioTransmitter    *self,
   return n;
 }
 
-static inline gssize
+/* What was tried before any planning is not tried again. */
+static gssize
+call_zero_copy_send (ZcioTransmitter    *self,
+                     ZcioSendRequest    *request,
+                     int                 fd,
+                     const struct iovec *vectors,
+                     gsize               n_vectors,
+                     int                 flags)
+{
+  if (!request->tried)
+    return call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
+
+  request->tried = FALSE;
+  errno = request->error_number;
+  return request->tried_result;
+}
+
+static gssize
 send_zero_copy_locked (ZcioTransmitter    *self,
+                       ZcioSendRequest    *request,
                        int                 fd,
                        const struct iovec *vectors,
                        gsize               n_vectors,
@@ -197,7 +215,7 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 {
   gssize n;
 
-  if (G_UNLIKELY (self->blocked) && !is_writable (self, fd))
+  if (self->blocked && !is_writable (self, fd))
     {
       errno = EAGAIN;
       return -1;
@@ -205,8 +223,8 @@ send_zero_copy_locked (ZcioTransmitter    *self,
   self->blocked = FALSE;
 
   *how = HOW_ZERO_COPY;
-  n = call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
-  if (G_LIKELY (n >= 0))
+  n = call_zero_copy_send (self, request, fd, vectors, n_vectors, flags);
+  if (n >= 0)
     return n;
 
   if (errno == ENOBUFS)
@@ -220,15 +238,17 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 
 /* A zero-copy send of at least one byte takes an id. */
 static inline void
-add_to_window_locked (ZcioTransmitter     *self,
-                      ZcioSendRequest     *request,
-                      const ZcioSendParts *parts,
-                      gsize                accepted,
-                      gint64               now)
+add_to_window_locked (ZcioTransmitter    *self,
+                      ZcioSendRequest    *request,
+                      const struct iovec *vectors,
+                      gsize               n_vectors,
+                      gsize               accepted)
 {
+  gint64 now = self->syscalls->get_coarse_time (self->syscalls);
+
   if (G_UNLIKELY (self->finds_misuse) && !request->keep_off)
     zcio_write_add_record (request->write,
-                           zcio_debug_record_new (parts->vectors, parts->n, accepted,
+                           zcio_debug_record_new (vectors, n_vectors, accepted,
                                                   g_get_monotonic_time ()));
 
   ZCIO_TRACE (send, self, accepted, self->window.sends_in_flight);
@@ -238,33 +258,30 @@ add_to_window_locked (ZcioTransmitter     *self,
       self->reap_due = now + ZCIO_REAP_INTERVAL;
       zcio_transmitter_arm_locked (self);
     }
-  if (zcio_copy_policy_sent (&self->policy, accepted, now))
+  if (zcio_copy_policy_sent (&self->policy, now))
     zcio_transmitter_state_changed_locked (self);
 
   self->sends_since_reap++;
   self->bytes_since_reap += accepted;
+  self->counters.bytes_zero_copied += accepted;
 }
 
 /* What was accepted, by kind. */
-static inline void
+static void
 account_locked (ZcioTransmitter     *self,
                 ZcioSendRequest     *request,
                 const ZcioSendParts *parts,
                 gsize                accepted,
-                How                  how,
-                gint64               now)
+                How                  how)
 {
   if (how == HOW_ZERO_COPY && request->write == NULL)
     request->write = zcio_send_window_begin (&self->window);
   zcio_send_request_accepted (request, parts, accepted, how == HOW_ZERO_COPY);
 
-  self->counters.bytes_written += accepted;
   switch (how)
     {
     case HOW_ZERO_COPY:
-      add_to_window_locked (self, request, parts, accepted, now);
-      self->counters.bytes_zero_copied += accepted;
-      self->counters.sends_zero_copied++;
+      add_to_window_locked (self, request, parts->vectors, parts->n, accepted);
       break;
 
     case HOW_COPY_BY_CHOICE:
@@ -310,25 +327,24 @@ get_max_size_locked (ZcioTransmitter       *self,
 }
 
 /* Sends of @parts what @plan says. Returns what was accepted, or -1. */
-static G_ALWAYS_INLINE inline gssize
+static gssize
 send_planned_locked (ZcioTransmitter     *self,
                      ZcioSendRequest     *request,
                      int                  fd,
                      const ZcioSendParts *parts,
-                     const ZcioCopyPlan  *plan,
-                     gint64               now)
+                     const ZcioCopyPlan  *plan)
 {
   How how = HOW_COPY_BY_CHOICE;
   int flags = plan->more ? MSG_MORE : 0;
   gssize n;
 
   if (plan->zero_copy)
-    n = send_zero_copy_locked (self, fd, parts->vectors, plan->n_vectors, plan->size, flags, &how);
+    n = send_zero_copy_locked (self, request, fd, parts->vectors, plan->n_vectors, plan->size, flags, &how);
   else
     n = call_send (self, fd, parts->vectors, plan->n_vectors, flags);
 
-  if (G_LIKELY (n > 0))
-    account_locked (self, request, parts, n, how, now);
+  if (n > 0)
+    account_locked (self, request, parts, n, how);
 
   return n;
 }
@@ -351,7 +367,7 @@ decide_locked (ZcioTransmitter *self,
     *plan = (ZcioCopyPlan) { .n_vectors = parts->n, .size = parts->size };
 }
 
-static G_NO_INLINE gssize
+static gssize
 send_vectors_locked (ZcioTransmitter *self,
                      ZcioSendRequest *request,
                      int              fd,
@@ -371,7 +387,8 @@ send_vectors_locked (ZcioTransmitter *self,
       return 0;
     }
 
-  return send_planned_locked (self, request, fd, &parts, &plan, now);
+  g_assert (!request->tried || (plan.zero_copy && plan.size == request->size));
+  return send_planned_locked (self, request, fd, &parts, &plan);
 }
 
 /* With an array on the stack that most writes do without. */
@@ -386,38 +403,14 @@ send_many_vectors_locked (ZcioTransmitter *self,
   return send_vectors_locked (self, request, fd, vectors, G_N_ELEMENTS (vectors), asked);
 }
 
-/* Most writes are one buffer, which goes by zero-copy as a whole: then there is nothing to
- * decide.
- */
-static inline gboolean
-is_simple_locked (const ZcioTransmitter *self,
-                  const ZcioSendRequest *request)
-{
-  return request->n == 1 && request->written == 0 && request->zero_copy &&
-         request->size <= ZCIO_MAX_SEND_SIZE &&
-         zcio_copy_policy_will_zero_copy (&self->policy, request->size) &&
-         self->prepared && self->window.base_known && self->max_bytes_in_flight == 0;
-}
-
 /* Sends the next part. Returns what was accepted, or -1. *@asked is what was asked for. */
-static inline gssize
+static gssize
 send_part_locked (ZcioTransmitter *self,
                   ZcioSendRequest *request,
                   int              fd,
                   gsize           *asked)
 {
   struct iovec vector;
-
-  if (G_LIKELY (is_simple_locked (self, request)))
-    {
-      const ZcioCopyPlan plan = { .n_vectors = 1, .size = request->size, .zero_copy = TRUE };
-      ZcioSendParts parts;
-
-      zcio_send_request_gather_only (request, &vector, &parts);
-      *asked = plan.size;
-      return send_planned_locked (self, request, fd, &parts, &plan,
-                                  self->syscalls->get_time (self->syscalls));
-    }
 
   if (request->n - request->index == 1)
     return send_vectors_locked (self, request, fd, &vector, 1, asked);
@@ -438,11 +431,11 @@ is_window_full_locked (ZcioTransmitter       *self,
   return self->window.bytes_in_flight > room;
 }
 
-static ZcioSendResult
-send_locked (ZcioTransmitter *self,
-             ZcioSendRequest *request,
-             int              fd,
-             int             *errsv)
+static G_NO_INLINE ZcioSendResult
+send_parts_locked (ZcioTransmitter *self,
+                   ZcioSendRequest *request,
+                   int              fd,
+                   int             *errsv)
 {
   request->wants_window = FALSE;
 
@@ -475,6 +468,58 @@ send_locked (ZcioTransmitter *self,
   return ZCIO_SEND_DONE;
 }
 
+/* Most writes go by zero-copy as a whole, in one send: there is nothing to decide, and whatever
+ * decide_locked () looks at says so.
+ */
+static inline gboolean
+goes_whole_locked (const ZcioTransmitter *self,
+                   const ZcioSendRequest *request)
+{
+  return request->vectors != NULL && request->n <= ZCIO_MAX_SEND_VECTORS && request->zero_copy &&
+         request->written == 0 && !request->tried && request->size <= ZCIO_MAX_SEND_SIZE &&
+         zcio_copy_policy_takes_whole (&self->policy, request->size, request->smallest) &&
+         self->prepared && self->window.base_known && self->max_bytes_in_flight == 0 && !self->blocked;
+}
+
+/* Returns whether all was accepted, and the request is done. If not, what came of it is kept, to be seen to like what comes
+ * of a planned send.
+ */
+static inline gboolean
+send_whole_locked (ZcioTransmitter *self,
+                   ZcioSendRequest *request,
+                   int              fd)
+{
+  const struct iovec *vectors = (const struct iovec *) request->vectors;
+  gssize n = call_send (self, fd, vectors, request->n, zcio_zero_copy_flag);
+
+  if (G_UNLIKELY (n != (gssize) request->size))
+    {
+      request->error_number = errno;
+      request->tried_result = n;
+      request->tried = TRUE;
+      return FALSE;
+    }
+
+  request->write = zcio_send_window_begin (&self->window);
+  zcio_send_request_own (request, request->n);
+  request->written = request->size;
+  add_to_window_locked (self, request, vectors, request->n, request->size);
+
+  return TRUE;
+}
+
+static ZcioSendResult
+send_locked (ZcioTransmitter *self,
+             ZcioSendRequest *request,
+             int              fd,
+             int             *errsv)
+{
+  if (G_LIKELY (goes_whole_locked (self, request)) && send_whole_locked (self, request, fd))
+    return ZCIO_SEND_DONE;
+
+  return send_parts_locked (self, request, fd, errsv);
+}
+
 static void
 end_locked (ZcioTransmitter *self,
             ZcioSendRequest *request)
@@ -483,42 +528,10 @@ end_locked (ZcioTransmitter *self,
     zcio_send_window_end (&self->window, g_steal_pointer (&request->write), &self->collected);
 }
 
-/* It sends nothing, but makes GSocket's own checks: whether it is closed, and whether a source
- * of GSocket's has met its timeout.
- */
-static gboolean
-check_socket (GSocket  *socket,
-              GError  **error)
+static inline gboolean
+has_reap_count_locked (const ZcioTransmitter *self)
 {
-  return g_socket_send_messages (socket, NULL, 0, 0, NULL, error) >= 0;
-}
-
-/* Where nothing could be sent there may be a timeout to tell of instead, or a program that
- * waits and tries again would do so for ever. Only there it is looked for: it costs.
- */
-static gboolean
-may_block (GSocket  *socket,
-           GError  **error)
-{
-  return g_socket_get_timeout (socket) == 0 || check_socket (socket, error);
-}
-
-gboolean
-zcio_send_check_slowly (ZcioTransmitter  *self,
-                        GSocket          *socket,
-                        GCancellable     *cancellable,
-                        GError          **error)
-{
-  if (!check_socket (socket, error))
-    return FALSE;
-
-  if (g_atomic_int_compare_and_exchange (&self->timed_out, TRUE, FALSE))
-    {
-      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT, ZCIO_GIO_ (SOCKET_TIMED_OUT));
-      return FALSE;
-    }
-
-  return !g_cancellable_set_error_if_cancelled (cancellable, error);
+  return self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES;
 }
 
 /* Writes that are copied are not counted, and they may be copied until some sends have come back;
@@ -534,7 +547,7 @@ is_reap_due_locked (ZcioTransmitter       *self,
   if (self->window.sends_in_flight == 0)
     return FALSE;
 
-  if (self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES)
+  if (has_reap_count_locked (self))
     return TRUE;
 
   if (zcio_copy_policy_will_zero_copy (&self->policy, size))
@@ -544,24 +557,23 @@ is_reap_due_locked (ZcioTransmitter       *self,
   return now >= self->reap_due && !zcio_copy_policy_may_zero_copy (&self->policy, size, now);
 }
 
-ZcioSendResult
-zcio_transmitter_send (ZcioTransmitter  *self,
-                       GSocket          *socket,
-                       ZcioSendRequest  *request,
-                       GError          **error)
+static G_NO_INLINE ZcioSendResult
+send_and_unlock (ZcioTransmitter  *self,
+                 GSocket          *socket,
+                 ZcioSendRequest  *request,
+                 int               fd,
+                 GError          **error)
 {
   ZcioSendResult result = ZCIO_SEND_FAILED;
   int errsv = 0;
-  int fd = g_socket_get_fd (socket);
 
-  g_mutex_lock (&self->lock);
   if (is_reap_due_locked (self, request))
     zcio_transmitter_collect_locked (self);
   if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);
-  else if (check_socket (socket, error))
+  else if (zcio_send_check_socket (socket, error))
     errsv = EBADF; /* another thread is just closing it */
-  if (result == ZCIO_SEND_WOULD_BLOCK && !may_block (socket, error))
+  if (result == ZCIO_SEND_WOULD_BLOCK && !zcio_send_may_block (socket, error))
     result = ZCIO_SEND_FAILED;
   if (result != ZCIO_SEND_WOULD_BLOCK)
     end_locked (self, request);
@@ -580,6 +592,36 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   return result;
 }
 
+/* In the midst of a flood a write that goes whole releases nothing, and changes nothing that is
+ * read without the lock.
+ */
+static inline gboolean
+is_flood_locked (const ZcioTransmitter *self)
+{
+  return self->window.sends_in_flight > 0 && self->collected.head == NULL && self->to_log == 0 &&
+         !has_reap_count_locked (self);
+}
+
+ZcioSendResult
+zcio_transmitter_send (ZcioTransmitter  *self,
+                       GSocket          *socket,
+                       ZcioSendRequest  *request,
+                       GError          **error)
+{
+  int fd = g_socket_get_fd (socket);
+
+  g_mutex_lock (&self->lock);
+  if (G_LIKELY (fd >= 0 && is_flood_locked (self) && goes_whole_locked (self, request) &&
+                send_whole_locked (self, request, fd) && self->to_log == 0))
+    {
+      end_locked (self, request);
+      g_mutex_unlock (&self->lock);
+      return ZCIO_SEND_DONE;
+    }
+
+  return send_and_unlock (self, socket, request, fd, error);
+}
+
 void
 zcio_transmitter_end (ZcioTransmitter *self,
                       ZcioSendRequest *request)
@@ -588,40 +630,4 @@ zcio_transmitter_end (ZcioTransmitter *self,
   end_locked (self, request);
   zcio_transmitter_unlock_and_release (self);
   zcio_send_request_release (request);
-}
-
-gssize
-zcio_transmitter_send_copy (ZcioTransmitter      *self,
-                            GSocket              *socket,
-                            const struct msghdr  *message,
-                            gboolean              is_data,
-                            GError              **error)
-{
-  int fd = g_socket_get_fd (socket);
-  gssize n;
-  int errsv;
-
-  if (fd < 0 && !check_socket (socket, error))
-    return -1;
-
-  do
-    n = self->syscalls->send_message (self->syscalls, fd, message, 0);
-  while (n < 0 && errno == EINTR);
-
-  if (G_LIKELY (n >= 0))
-    {
-      __atomic_fetch_add (&self->plain_sends, 1, __ATOMIC_RELAXED);
-      __atomic_fetch_add (&self->plain_bytes, n, __ATOMIC_RELAXED);
-      return n;
-    }
-
-  errsv = errno;
-  if (errsv == EAGAIN && may_block (socket, error))
-    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, g_strerror (errsv));
-  else if (errsv != EAGAIN)
-    g_set_error (error, G_IO_ERROR, g_io_error_from_errno (errsv),
-                 is_data ? ZCIO_GIO_ (SENDING_DATA) : ZCIO_GIO_ (SENDING_MESSAGE),
-                 g_strerror (errsv));
-
-  return -1;
 }

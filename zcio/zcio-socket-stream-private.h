@@ -33,7 +33,14 @@ zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
   return stream->transmitter;
 }
 
+void zcio_socket_stream_make_watch (ZcioSocketStream *stream);
+
 /* Before the first send by zero-copy: from then on somebody has to reap. */
-void zcio_socket_stream_ensure_watch (ZcioSocketStream *stream);
+static inline void
+zcio_socket_stream_ensure_watch (ZcioSocketStream *stream)
+{
+  if (G_UNLIKELY (stream->watch == NULL && stream->attached))
+    zcio_socket_stream_make_watch (stream);
+}
 
 G_END_DECLS

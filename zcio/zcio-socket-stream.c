@@ -116,14 +116,10 @@ free_weak_ref (gpointer data)
 }
 
 void
-zcio_socket_stream_ensure_watch (ZcioSocketStream *stream)
+zcio_socket_stream_make_watch (ZcioSocketStream *stream)
 {
-  GWeakRef *weak_ref;
+  GWeakRef *weak_ref = g_new (GWeakRef, 1);
 
-  if (stream->watch != NULL || !stream->attached)
-    return;
-
-  weak_ref = g_new (GWeakRef, 1);
   g_weak_ref_init (weak_ref, stream);
   stream->watch = zcio_watch_new (stream->transmitter, stream->context, stream->priority,
                                   on_completions, weak_ref, free_weak_ref);

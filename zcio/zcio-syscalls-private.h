@@ -40,6 +40,7 @@ typedef struct _ZcioSyscalls ZcioSyscalls;
  * @disconnect: connect () with AF_UNSPEC: resets the connection
  * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
  * @get_time: g_get_monotonic_time ()
+ * @get_coarse_time: the same clock, some milliseconds late, but cheap
  * @send_file: sendfile () to the socket @fd, from @offset of @file_fd; or %NULL
  * @move_pipe: splice () to the socket @fd, from a pipe, without waiting for it; or %NULL
  *
@@ -66,6 +67,7 @@ struct _ZcioSyscalls
   int    (*get_unacknowledged) (ZcioSyscalls        *self,
                                 int                  fd);
   gint64 (*get_time)           (ZcioSyscalls        *self);
+  gint64 (*get_coarse_time)    (ZcioSyscalls        *self);
   gssize (*send_file)          (ZcioSyscalls        *self,
                                 int                  fd,
                                 int                  file_fd,

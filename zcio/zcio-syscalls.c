@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 /* Every difference between systems is in this file. */
 #ifdef __linux__
@@ -223,6 +224,19 @@ real_get_time (ZcioSyscalls *self)
   return g_get_monotonic_time ();
 }
 
+static gint64
+real_get_coarse_time (ZcioSyscalls *self)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+  struct timespec time;
+
+  if (G_LIKELY (clock_gettime (CLOCK_MONOTONIC_COARSE, &time) == 0))
+    return (gint64) time.tv_sec * G_USEC_PER_SEC + time.tv_nsec / 1000;
+#endif
+
+  return g_get_monotonic_time ();
+}
+
 #ifdef __linux__
 
 static gssize
@@ -306,6 +320,7 @@ static ZcioSyscalls real_syscalls = {
   .disconnect = real_disconnect,
   .get_unacknowledged = real_get_unacknowledged,
   .get_time = real_get_time,
+  .get_coarse_time = real_get_coarse_time,
   .send_file = real_send_file,
   .move_pipe = real_move_pipe,
 };

@@ -37,69 +37,44 @@ typedef struct _ZcioWatch ZcioWatch;
 /*
  * ZcioTransmitter:
  * @lock: protects all below it. It is never held while calling out
+ * @to_log: messages to log when the lock is not held any more
+ * @prepared: whether the policy knows of @supported, and of where the peer is
+ * @blocked: the last send found no space; none by zero-copy is tried before the
+ *   socket is writable, since each try leaks accounting (kernel.md 4.2)
+ * @finds_misuse: what was sent is compared with what is there on release
+ * @collected: released, but not called out yet
+ * @counters: what is counted while sending, but for what follows from it or from @window: see
+ *   zcio_transmitter_get_statistics(). @bytes_zero_copied includes what the kernel copied
  * @socket: not owned; cleared when it is disposed of
  * @linger_fd: a duplicate by which the linger reaches the error queue, else -1
  * @fd_gone: the descriptor of @socket is not to be used any more: it is about to be closed,
  *   or somebody has closed it behind its back
  * @n_streams: streams that use it
  * @enabled: whether SO_ZEROCOPY has been tried
- * @prepared: whether the policy knows of the result, and of where the peer is
  * @supported: whether it was set; only then is the error queue read: on a UNIX socket the
  *   same call would eat data
- * @blocked: the last send found no space; none by zero-copy is tried before the
- *   socket is writable, since each try leaks accounting (kernel.md 4.2)
  * @limit_logged: the limit that ENOBUFS met was logged; that is done once
  * @limit_size: the size of the send that met it
- * @to_log: messages to log when the lock is not held any more
- * @collected: released, but not called out yet
  * @watches: (element-type ZcioWatch) who wants to be told of completions
  * @waiters: (element-type int) event descriptors of threads that wait for them
  * @reap_due: when a write is to reap that finds sends in flight
- * @finds_misuse: what was sent is compared with what is there on release
- * @counters: what is counted while sending; there @bytes_zero_copied includes what the
- *   kernel copied, see zcio_transmitter_get_statistics()
  *
  * It is found again through the GSocket, so that all streams of a socket share it,
- * and it outlives both while something is in flight.
+ * and it outlives both while something is in flight. What each write looks at comes first, so
+ * that it is together.
  */
 struct _ZcioTransmitter
 {
   gatomicrefcount ref_count;
-  ZcioSyscalls *syscalls;
-  GMutex lock;
 
-  GSocket *socket;
-  int linger_fd;
-  gboolean fd_gone;
-  guint n_streams;
-  gboolean enabled;
-  gboolean prepared;
-  gboolean supported;
-  gboolean blocked;
-  gboolean limit_logged;
-  gsize limit_size;
-  guint to_log;
-  guint64 max_bytes_in_flight;
-  gint64 linger_timeout;
-  ZcioLinger *linger;
-
-  ZcioSendWindow window;
-  ZcioCopyPolicy policy;
-  ZcioReleased collected;
-  GSList *watches;
-  GSList *waiters;
-  guint sends_since_reap;
-  gsize bytes_since_reap;
-  gint64 reap_due;
-  gboolean finds_misuse;
-  ZcioStatistics counters;
-
-  /* Not under the lock: added to atomically by copying writes, which do without it. */
-  guint64 plain_sends;
-  guint64 plain_bytes;
+  /* Atomic: a source has met the socket's timeout, and the next write is to tell; or the
+   * next read.
+   */
+  int timed_out;
+  int read_timed_out;
 
   /* Atomic: writes below this size, or before this time, are certainly copied, so that they
-   * can do without the lock, too.
+   * can do without the lock.
    */
   gsize copies_below;
   gint64 copies_until;
@@ -107,11 +82,38 @@ struct _ZcioTransmitter
   /* Atomic: @reap_due while there is anything to reap, else G_MAXINT64. */
   gint64 reap_at;
 
-  /* Atomic: a source has met the socket's timeout, and the next write is to tell; or the
-   * next read.
-   */
-  int timed_out;
-  int read_timed_out;
+  /* Not under the lock: added to atomically by copying writes, which do without it. */
+  guint64 plain_sends;
+  guint64 plain_bytes;
+
+  ZcioSyscalls *syscalls;
+  GMutex lock;
+
+  guint to_log;
+  gboolean prepared;
+  gboolean blocked;
+  gboolean finds_misuse;
+  guint sends_since_reap;
+  gsize bytes_since_reap;
+  guint64 max_bytes_in_flight;
+  ZcioReleased collected;
+  ZcioSendWindow window;
+  ZcioCopyPolicy policy;
+  ZcioStatistics counters;
+
+  GSocket *socket;
+  int linger_fd;
+  gboolean fd_gone;
+  guint n_streams;
+  gboolean enabled;
+  gboolean supported;
+  gboolean limit_logged;
+  gsize limit_size;
+  gint64 linger_timeout;
+  ZcioLinger *linger;
+  GSList *watches;
+  GSList *waiters;
+  gint64 reap_due;
 };
 
 ZcioTransmitter *zcio_transmitter_get              (GSocket            *socket);
@@ -237,6 +239,15 @@ static inline guint64
 zcio_transmitter_get_room_locked (const ZcioTransmitter *self)
 {
   return self->max_bytes_in_flight > 0 ? self->max_bytes_in_flight - 1 : G_MAXUINT64;
+}
+
+/* All that the socket has accepted, by any way of the transmitter's. */
+static inline guint64
+zcio_transmitter_get_bytes_written_locked (const ZcioTransmitter *self)
+{
+  return self->counters.bytes_zero_copied + self->counters.bytes_copied_by_choice +
+         self->counters.bytes_copied_for_enobufs +
+         __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED);
 }
 
 void             zcio_transmitter_unlock          (ZcioTransmitter    *self);

@@ -177,7 +177,6 @@ zcio_transmitter_add_spliced (ZcioTransmitter *self,
                               guint64          system_calls)
 {
   g_mutex_lock (&self->lock);
-  self->counters.bytes_written += shared_bytes;
   self->counters.bytes_copied_by_choice += shared_bytes;
   self->counters.sends_copied_by_choice += shared_sends;
   self->counters.spliced_bytes += shared_bytes + mapped_bytes;
@@ -207,10 +206,11 @@ zcio_transmitter_get_statistics (ZcioTransmitter *self,
   g_mutex_lock (&self->lock);
   *statistics = self->counters;
   statistics->bytes_zero_copied -= statistics->bytes_copied_by_kernel;
-  statistics->sends_zero_copied -= statistics->sends_copied_by_kernel;
+  statistics->sends_zero_copied = self->window.next - statistics->sends_copied_by_kernel;
   statistics->bytes_copied_by_choice += plain_bytes;
   statistics->sends_copied_by_choice += plain_sends;
-  statistics->bytes_written += plain_bytes;
+  statistics->bytes_written = statistics->bytes_zero_copied + statistics->bytes_copied_by_kernel +
+                              statistics->bytes_copied_by_choice + statistics->bytes_copied_for_enobufs;
   statistics->system_calls += plain_sends;
   statistics->sends_in_flight = self->window.sends_in_flight;
   statistics->bytes_in_flight = self->window.bytes_in_flight;

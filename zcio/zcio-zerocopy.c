@@ -50,11 +50,9 @@ try_copy (ZcioSocketStream  *stream,
           GError           **error)
 {
   GError *local_error = NULL;
-  struct iovec vector;
-  struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
+  struct msghdr message = { .msg_iov = (struct iovec *) request->vectors, .msg_iovlen = 1 };
   gssize n;
 
-  vector.iov_base = (gpointer) g_bytes_get_data (request->buffers[0], &vector.iov_len);
   n = zcio_transmitter_send_copy (stream->transmitter, stream->socket, &message, FALSE, &local_error);
   if (n < 0 && !g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
     {
@@ -80,66 +78,90 @@ send_once (ZcioSocketStream  *stream,
   return zcio_transmitter_send (stream->transmitter, stream->socket, request, error);
 }
 
-static inline gboolean
-send_request (ZcioSocketStream  *stream,
-              ZcioSendRequest   *request,
-              GCancellable      *cancellable,
-              GError           **error)
+/* The same, after the checks that GSocket makes. */
+static inline ZcioSendResult
+check_and_send (ZcioSocketStream  *stream,
+                ZcioSendRequest   *request,
+                GCancellable      *cancellable,
+                GError           **error)
 {
-  ZcioTransmitter *transmitter = zcio_socket_stream_get_transmitter (stream);
-  GSocket *socket = stream->socket;
-
-  while (zcio_send_check (transmitter, socket, cancellable, error))
-    {
-      switch (send_once (stream, request, error))
-        {
-        case ZCIO_SEND_DONE:
-          return TRUE;
-
-        case ZCIO_SEND_FAILED:
-          return FALSE;
-
-        case ZCIO_SEND_WOULD_BLOCK:
-        default:
-          break;
-        }
-
-      if (!wait_for_request (transmitter, socket, request, cancellable, error))
-        break;
-    }
+  if (G_LIKELY (zcio_send_check (stream->transmitter, stream->socket, cancellable, error)))
+    return send_once (stream, request, error);
 
   /* What was accepted stays owned until the kernel has released it. */
-  zcio_transmitter_end (transmitter, request);
-  return FALSE;
+  zcio_transmitter_end (stream->transmitter, request);
+  return ZCIO_SEND_FAILED;
 }
 
-static gboolean
+static ZcioSendResult
+wait_and_send (ZcioSocketStream  *stream,
+               ZcioSendRequest   *request,
+               GCancellable      *cancellable,
+               GError           **error)
+{
+  ZcioSendResult result = ZCIO_SEND_WOULD_BLOCK;
+
+  while (result == ZCIO_SEND_WOULD_BLOCK &&
+         wait_for_request (stream->transmitter, stream->socket, request, cancellable, error))
+    result = check_and_send (stream, request, cancellable, error);
+
+  if (result != ZCIO_SEND_WOULD_BLOCK)
+    return result;
+
+  zcio_transmitter_end (stream->transmitter, request);
+  return ZCIO_SEND_FAILED;
+}
+
+/* Sends what is left, and waits where it has to. The pending flag tells why where another
+ * operation is under way, or the stream is closed.
+ */
+static G_NO_INLINE ZcioSendResult
+send_rest (ZcioSocketStream  *stream,
+           ZcioSendRequest   *request,
+           GCancellable      *cancellable,
+           GError           **error)
+{
+  ZcioSendResult result;
+
+  /* No cast is checked: the callers have. */
+  if (!g_output_stream_set_pending ((GOutputStream *) stream, error))
+    {
+      zcio_transmitter_end (stream->transmitter, request);
+      return ZCIO_SEND_FAILED;
+    }
+
+  if (cancellable != NULL)
+    g_cancellable_push_current (cancellable);
+  result = wait_and_send (stream, request, cancellable, error);
+  if (cancellable != NULL)
+    g_cancellable_pop_current (cancellable);
+  g_output_stream_clear_pending ((GOutputStream *) stream);
+
+  return result;
+}
+
+/* What the socket takes at once is over before anything could find the stream pending: only what
+ * has to wait sets the flag. A closed stream is not attached to its transmitter any more.
+ */
+static inline gboolean
 write_request (ZcioSocketStream  *stream,
                ZcioSendRequest   *request,
                gsize             *bytes_written,
                GCancellable      *cancellable,
                GError           **error)
 {
-  gboolean result = FALSE;
+  ZcioSendResult result = ZCIO_SEND_WOULD_BLOCK;
 
-  /* No cast is checked: the callers have. */
-  if (g_output_stream_set_pending ((GOutputStream *) stream, error))
-    {
-      zcio_socket_stream_ensure_watch (stream);
-      if (cancellable != NULL)
-        g_cancellable_push_current (cancellable);
-      result = send_request (stream, request, cancellable, error);
-      if (cancellable != NULL)
-        g_cancellable_pop_current (cancellable);
-      g_output_stream_clear_pending ((GOutputStream *) stream);
-    }
-  else
-    zcio_transmitter_end (zcio_socket_stream_get_transmitter (stream), request);
+  zcio_socket_stream_ensure_watch (stream);
+  if (G_LIKELY (stream->attached && !g_output_stream_has_pending ((GOutputStream *) stream)))
+    result = check_and_send (stream, request, cancellable, error);
+  if (G_UNLIKELY (result == ZCIO_SEND_WOULD_BLOCK))
+    result = send_rest (stream, request, cancellable, error);
 
   if (bytes_written != NULL)
     *bytes_written = request->written;
 
-  return result;
+  return result == ZCIO_SEND_DONE;
 }
 
 /**
@@ -173,10 +195,20 @@ zcio_socket_stream_write_zerocopy (ZcioSocketStream  *stream,
                                    GCancellable      *cancellable,
                                    GError           **error)
 {
-  g_return_val_if_fail (buffer != NULL, FALSE);
+  ZcioSendRequest request;
 
-  return zcio_socket_stream_writev_zerocopy (stream, &buffer, 1, bytes_written,
-                                             cancellable, error);
+  if (bytes_written != NULL)
+    *bytes_written = 0;
+
+  g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), FALSE);
+  g_return_val_if_fail (buffer != NULL, FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (!zcio_send_request_init_buffer (&request, &buffer, error))
+    return FALSE;
+
+  return write_request (stream, &request, bytes_written, cancellable, error);
 }
 
 /**
