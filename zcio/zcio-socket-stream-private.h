@@ -13,7 +13,9 @@
 
 G_BEGIN_DECLS
 
-/* Its fields are read by all files of the stream, and changed by zcio-socket-stream.c alone. */
+/* Its fields are read by all files of the stream, and changed by zcio-socket-stream.c and
+ * zcio-socket-stream-properties.c alone.
+ */
 struct _ZcioSocketStream
 {
   GOutputStream parent_instance;
@@ -33,7 +35,12 @@ zcio_socket_stream_get_transmitter (ZcioSocketStream *stream)
   return stream->transmitter;
 }
 
-void zcio_socket_stream_make_watch (ZcioSocketStream *stream);
+/* Installs the properties, and sets the virtual functions for them. */
+void zcio_socket_stream_init_properties (GObjectClass     *klass);
+/* Has it told that ZcioSocketStream:zero-copy-state is another one. */
+void zcio_socket_stream_notify_state    (ZcioSocketStream *stream);
+
+void zcio_socket_stream_make_watch      (ZcioSocketStream *stream);
 
 /* Before the first send by zero-copy: from then on somebody has to reap. */
 static inline void
