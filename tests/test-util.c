@@ -482,3 +482,11 @@ zcio_test_store_result (GObject *source,
   g_assert_null (*stored);
   *stored = g_object_ref (result);
 }
+
+gpointer
+zcio_test_cancel_soon (gpointer data)
+{
+  g_usleep (20 * 1000);
+  g_cancellable_cancel (data);
+  return NULL;
+}

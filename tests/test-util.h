@@ -138,6 +138,9 @@ void     zcio_test_store_result         (GObject      *source,
                                          GAsyncResult *result,
                                          gpointer      data);
 
+/* Cancels a GCancellable, but not at once: a GThreadFunc. */
+gpointer zcio_test_cancel_soon          (gpointer cancellable);
+
 /*
  * Runs the rest of the test case in a process of its own, in a network namespace of
  * its own, whose loopback interface is up. Call it first in a test case:
