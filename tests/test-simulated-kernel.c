@@ -8,51 +8,11 @@
 
 #include "config.h"
 
-#include "simulated-kernel.h"
+#include "simulated-kernel-fixture.h"
 #include "test-util.h"
-#include "zcio/zcio-error-queue-private.h"
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <sys/resource.h>
-
-static guint8 memory[1024 * 1024];
-
-static SimulatedKernel *
-make_kernel (void)
-{
-  SimulatedKernel *kernel = simulated_kernel_new (1);
-  gboolean known = FALSE;
-
-  zcio_test_pattern_fill (0, memory, sizeof memory);
-  g_assert_cmpint (kernel->syscalls.enable_zero_copy (&kernel->syscalls, 0, &known), ==, 0);
-  g_assert_true (known);
-
-  return kernel;
-}
-
-static gssize
-send_at (SimulatedKernel *kernel,
-         gsize offset,
-         gsize size,
-         int flags)
-{
-  struct iovec vectors[2] = {
-    { memory + offset, size / 2 },
-    { memory + offset + size / 2, size - size / 2 },
-  };
-  struct msghdr message = { .msg_iov = vectors, .msg_iovlen = 2 };
-
-  return kernel->syscalls.send_message (&kernel->syscalls, 0, &message, flags);
-}
-
-static void
-assert_sent (SimulatedKernel *kernel,
-             gsize size,
-             int flags)
-{
-  g_assert_cmpint (send_at (kernel, 0, size, flags), ==, size);
-}
 
 static void
 assert_send_fails (SimulatedKernel *kernel,
@@ -62,56 +22,6 @@ assert_send_fails (SimulatedKernel *kernel,
 {
   g_assert_cmpint (send_at (kernel, 0, size, flags), ==, -1);
   g_assert_cmpint (errno, ==, error_number);
-}
-
-static short
-poll_for (SimulatedKernel *kernel,
-          short events,
-          int timeout)
-{
-  struct pollfd fd = { .fd = 0, .events = events };
-  int n = kernel->syscalls.poll (&kernel->syscalls, &fd, 1, timeout);
-
-  g_assert_cmpint (n, ==, fd.revents != 0);
-
-  return fd.revents;
-}
-
-/* FALSE: the queue is empty. */
-static gboolean
-read_notification (SimulatedKernel *kernel,
-                   ZcioNotification *notification,
-                   guint *n_foreign)
-{
-  gboolean empty;
-
-  return zcio_error_queue_read (&kernel->syscalls, 0, notification, 1, n_foreign, &empty) == 1;
-}
-
-static void
-assert_notification (SimulatedKernel *kernel,
-                     guint32 first,
-                     guint32 last,
-                     gboolean copied)
-{
-  ZcioNotification notification;
-  guint n_foreign = 0;
-
-  g_assert_true (read_notification (kernel, &notification, &n_foreign));
-  g_assert_cmpuint (notification.first, ==, first);
-  g_assert_cmpuint (notification.last, ==, last);
-  g_assert_cmpint (notification.copied, ==, copied);
-  g_assert_cmpuint (n_foreign, ==, 0);
-}
-
-static void
-assert_queue_empty (SimulatedKernel *kernel)
-{
-  ZcioNotification notification;
-  guint n_foreign = 0;
-
-  g_assert_false (read_notification (kernel, &notification, &n_foreign));
-  g_assert_cmpuint (n_foreign, ==, 0);
 }
 
 static void
@@ -511,22 +421,6 @@ test_context (void)
   simulated_kernel_free (kernel);
 }
 
-/* What it must catch */
-
-static void
-release_early (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-  GBytes *bytes = simulated_kernel_new_bytes (kernel, 0, 1000, NULL);
-  struct iovec vector = { (gpointer) g_bytes_get_data (bytes, NULL), 1000 };
-  struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1 };
-
-  g_assert_cmpint (kernel->syscalls.send_message (&kernel->syscalls, 0, &message, MSG_ZEROCOPY), ==, 1000);
-  /* It is complete, but nobody has read that. */
-  simulated_kernel_advance (kernel, G_USEC_PER_SEC);
-  g_bytes_unref (bytes);
-}
-
 static void
 release_in_time (void)
 {
@@ -545,122 +439,6 @@ release_in_time (void)
   g_bytes_unref (bytes);
   g_assert_cmpint (released, ==, 1);
   simulated_kernel_free (kernel);
-}
-
-static void
-change_before_completion (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-
-  assert_sent (kernel, 1000, MSG_ZEROCOPY);
-  memory[999]++;
-  simulated_kernel_advance (kernel, G_USEC_PER_SEC);
-}
-
-static void
-change_before_reading (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-
-  assert_sent (kernel, 1000, MSG_ZEROCOPY);
-  simulated_kernel_advance (kernel, G_USEC_PER_SEC);
-  memory[0]++;
-  assert_notification (kernel, 0, 0, FALSE);
-}
-
-static void
-change_before_the_end (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-
-  assert_sent (kernel, 1000, MSG_ZEROCOPY);
-  memory[500]++;
-  simulated_kernel_free (kernel);
-}
-
-static void
-wait_for_ever (void)
-{
-  poll_for (make_kernel (), 0, -1);
-}
-
-static void
-spin (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-
-  kernel->drain_size = 0;
-  assert_sent (kernel, 256 * 1024, 0);
-  while (send_at (kernel, 0, 1, 0) < 0)
-    ;
-}
-
-static void
-read_without_enabling (void)
-{
-  assert_queue_empty (simulated_kernel_new (1));
-}
-
-static void
-read_with_small_buffer (void)
-{
-  SimulatedKernel *kernel = make_kernel ();
-  guint64 control[6];
-  struct msghdr message = { .msg_control = control, .msg_controllen = sizeof control };
-
-  kernel->family = AF_INET6;
-  simulated_kernel_notify (kernel, 0, 0, FALSE);
-  kernel->syscalls.receive_error (&kernel->syscalls, 0, &message);
-}
-
-static void
-ask_for_too_much (void)
-{
-  static struct iovec vectors[5];
-  struct msghdr message = { .msg_iov = vectors, .msg_iovlen = G_N_ELEMENTS (vectors) };
-  SimulatedKernel *kernel = make_kernel ();
-
-  for (guint i = 0; i < G_N_ELEMENTS (vectors); i++)
-    vectors[i] = (struct iovec){ memory, sizeof memory };
-  kernel->syscalls.send_message (&kernel->syscalls, 0, &message, MSG_ZEROCOPY);
-}
-
-static const struct
-{
-  const char *path;
-  void (*function) (void);
-  const char *message;
-} crimes[] = {
-  { "release-early", release_early, "*Memory of the send 0 was released while it was in flight*" },
-  { "change-before-completion", change_before_completion, "*Memory of the send 0 was changed*" },
-  { "change-before-reading", change_before_reading, "*Memory of the send 0 was changed*" },
-  { "change-before-the-end", change_before_the_end, "*Memory of the send 0 was changed*" },
-  { "wait-for-ever", wait_for_ever, "*waits for ever*" },
-  { "spin", spin, "*calls without any progress*" },
-  { "read-without-enabling", read_without_enabling, "*where zero-copy was not enabled*" },
-  { "read-with-small-buffer", read_with_small_buffer, "*control buffer has 48 bytes*64*" },
-  { "ask-for-too-much", ask_for_too_much, "*asks for 5242880 bytes*" },
-};
-
-static void
-test_crime (gconstpointer data)
-{
-  guint i = GPOINTER_TO_UINT (data);
-  struct rlimit no_core = { 0, 0 };
-
-  g_test_summary ("The simulated kernel ends the test with the story, and says why");
-
-  if (g_test_subprocess ())
-    {
-      setrlimit (RLIMIT_CORE, &no_core);
-      crimes[i].function ();
-      return;
-    }
-
-  g_test_trap_subprocess (NULL, 0, 0);
-  g_test_trap_assert_failed ();
-  g_test_trap_assert_stderr ("*Simulated kernel with the seed 1,*");
-  g_test_trap_assert_stderr (crimes[i].message);
 }
 
 /* A run by chance, as a checksum of all that was seen. */
@@ -750,13 +528,6 @@ main (int argc,
   g_test_add_func ("/simulated-kernel/context", test_context);
   g_test_add_func ("/simulated-kernel/release-in-time", release_in_time);
   g_test_add_func ("/simulated-kernel/replay", test_replay);
-  for (guint i = 0; i < G_N_ELEMENTS (crimes); i++)
-    {
-      char *path = g_strconcat ("/simulated-kernel/catches/", crimes[i].path, NULL);
-
-      g_test_add_data_func (path, GUINT_TO_POINTER (i), test_crime);
-      g_free (path);
-    }
 
   return g_test_run ();
 }
