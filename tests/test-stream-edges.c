@@ -13,6 +13,7 @@
 
 #include "connection-fixture.h"
 #include "zcio/zcio-linger-private.h"
+#include "zcio/zcio-socket-stream-private.h"
 
 #define SIZE (64 * 1024)
 #define MUCH (16 * 1024 * 1024)
@@ -316,6 +317,97 @@ test_abort_closed (void)
   connection_fixture_tear_down (&fixture);
 }
 
+#define N_CLOSES 300
+#define N_WRITES 40
+
+typedef struct
+{
+  ZcioSocketStream *stream;
+  GBytes *bytes;
+  gint n_written;
+  gint ended;
+} Writer;
+
+/* Until the stream is closed, or about to be. */
+static gpointer
+write_on (gpointer data)
+{
+  Writer *writer = data;
+  GError *error = NULL;
+
+  while (g_atomic_int_get (&writer->n_written) < N_WRITES &&
+         zcio_socket_stream_write_zerocopy (writer->stream, writer->bytes, NULL, NULL, &error))
+    g_atomic_int_inc (&writer->n_written);
+  g_assert_true (error == NULL || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
+                 g_error_matches (error, G_IO_ERROR, G_IO_ERROR_PENDING));
+  g_clear_error (&error);
+  g_atomic_int_set (&writer->ended, TRUE);
+
+  return NULL;
+}
+
+static gpointer
+reap_on (gpointer data)
+{
+  Writer *writer = data;
+
+  while (!g_atomic_int_get (&writer->ended))
+    zcio_socket_stream_reap (writer->stream);
+
+  return NULL;
+}
+
+/* Without waiting for what is in flight; it may be refused while a write is under way. */
+static void
+close_now (GOutputStream *stream)
+{
+  GCancellable *cancellable = g_cancellable_new ();
+
+  g_cancellable_cancel (cancellable);
+  while (!g_output_stream_is_closed (stream))
+    g_output_stream_close (stream, cancellable, NULL);
+  g_object_unref (cancellable);
+}
+
+static void
+close_in_flood (ConnectionFixture *fixture,
+                gint               n_before)
+{
+  Writer writer = { .stream = fixture->near.stream, .bytes = g_bytes_new_take (g_malloc0 (16384), 16384) };
+  ZcioTransmitter *transmitter = zcio_socket_stream_get_transmitter (writer.stream);
+  GThread *threads[2];
+
+  threads[0] = g_thread_new ("write", write_on, &writer);
+  threads[1] = g_thread_new ("reap", reap_on, &writer);
+  while (g_atomic_int_get (&writer.n_written) < n_before)
+    g_thread_yield ();
+  close_now (G_OUTPUT_STREAM (writer.stream));
+  for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+    g_thread_join (threads[i]);
+
+  g_mutex_lock (&transmitter->lock);
+  g_assert_true (transmitter->window.sends_in_flight == 0 || transmitter->linger != NULL);
+  g_mutex_unlock (&transmitter->lock);
+  g_bytes_unref (writer.bytes);
+}
+
+static void
+test_close_in_flood (void)
+{
+  g_test_summary ("Where another thread closes a stream in a flood of writes, none is left that nobody reaps");
+
+  for (gint i = 0; i < N_CLOSES; i++)
+    {
+      ConnectionFixture fixture;
+
+      if (!connection_fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0))
+        return;
+      close_in_flood (&fixture, 1 + i % 20);
+      connection_fixture_tear_down (&fixture);
+    }
+  connection_wait_for_linger ();
+}
+
 int
 main (int    argc,
       char **argv)
@@ -335,6 +427,7 @@ main (int    argc,
                         test_graceful_unconnected);
   g_test_add_func ("/stream-edges/splice-from-connection", test_splice_from_connection);
   g_test_add_func ("/stream-edges/abort-closed", test_abort_closed);
+  g_test_add_func ("/stream-edges/close-in-flood", test_close_in_flood);
 
   return g_test_run ();
 }

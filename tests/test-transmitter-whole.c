@@ -14,6 +14,8 @@
 #include <errno.h>
 
 #include "zcio/zcio-copy-policy-private.h"
+#include "zcio/zcio-file-splice-private.h"
+#include "zcio/zcio-socket-stream-private.h"
 
 #define SIZE ((gsize) 50000)
 
@@ -160,6 +162,153 @@ test_failed (gconstpointer data)
   clear_flood (&s);
 }
 
+/* What a release function of a program might do. */
+typedef struct
+{
+  SimulatedStream stream;
+  guint8 memory[1000];
+  guint n_calls;
+  guint n_refused;
+} Caller;
+
+static void
+count_refusal (Caller  *caller,
+               gboolean success,
+               GError  *error)
+{
+  g_assert_false (success);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_PENDING);
+  g_error_free (error);
+  caller->n_refused++;
+}
+
+static void
+call_back (gpointer data)
+{
+  Caller *caller = data;
+  GOutputStream *stream = G_OUTPUT_STREAM (caller->stream.stream);
+  GBytes *bytes = g_bytes_new_static (caller->memory, sizeof caller->memory);
+  GError *error = NULL;
+  gboolean success;
+
+  caller->n_calls++;
+  g_assert_true (g_output_stream_has_pending (stream));
+  success = zcio_socket_stream_write_zerocopy (caller->stream.stream, bytes, NULL, NULL, &error);
+  count_refusal (caller, success, g_steal_pointer (&error));
+  success = g_output_stream_write_all (stream, caller->memory, sizeof caller->memory, NULL, NULL, &error);
+  count_refusal (caller, success, g_steal_pointer (&error));
+  success = g_output_stream_close (stream, NULL, &error);
+  count_refusal (caller, success, g_steal_pointer (&error));
+  g_bytes_unref (bytes);
+}
+
+/* Returns when the next write is to reap. */
+static void
+fill_until_reap (Caller *caller)
+{
+  const GOutputVector vector = { caller->memory, sizeof caller->memory };
+  SimulatedStream *s = &caller->stream;
+
+  simulated_stream_init (s, 1);
+  s->kernel->completion = SIMULATED_COMPLETE_AT_ONCE;
+  s->kernel->send_buffer = G_MAXSIZE / 2;
+  zcio_test_pattern_fill (0, caller->memory, sizeof caller->memory);
+  g_assert_true (zcio_socket_stream_writev_zerocopy_full (s->stream, &vector, 1, call_back, caller,
+                                                          NULL, NULL, NULL));
+  s->accepted = sizeof caller->memory;
+  for (guint i = 1; i < 64; i++)
+    g_assert_true (simulated_stream_write (s, 1000, NULL, NULL));
+  g_assert_cmpuint (caller->n_calls, ==, 0);
+}
+
+static void
+test_pending (gconstpointer data)
+{
+  gboolean is_short = GPOINTER_TO_INT (data);
+  Caller caller = { 0 };
+
+  g_test_summary ("What a write releases may find the stream pending, and gets nothing in between its parts");
+
+  fill_until_reap (&caller);
+  if (is_short)
+    simulated_kernel_script_short (caller.stream.kernel, SIMULATED_SEND_ZERO_COPY, 20000);
+  g_assert_true (simulated_stream_write (&caller.stream, SIZE, NULL, NULL));
+  g_assert_cmpuint (caller.n_calls, ==, 1);
+  g_assert_cmpuint (caller.n_refused, ==, 3);
+  g_assert_false (g_output_stream_has_pending (G_OUTPUT_STREAM (caller.stream.stream)));
+  simulated_stream_settle (&caller.stream);
+  simulated_stream_clear (&caller.stream);
+}
+
+static gboolean
+on_timeout (GSocket      *socket,
+            GIOCondition  condition,
+            gpointer      data)
+{
+  *(gboolean *) data = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* The pattern goes on in it, after what init_flood () has sent. */
+static GInputStream *
+open_file (void)
+{
+  static guint8 content[100000];
+  GFileIOStream *stream;
+  GFile *file = g_file_new_tmp (NULL, &stream, NULL);
+  GInputStream *input;
+
+  zcio_test_pattern_fill (2 * SIZE, content, sizeof content);
+  g_assert_true (g_output_stream_write_all (g_io_stream_get_output_stream (G_IO_STREAM (stream)), content,
+                                            sizeof content, NULL, NULL, NULL));
+  input = G_INPUT_STREAM (g_file_read (file, NULL, NULL));
+  g_file_delete (file, NULL, NULL);
+  g_object_unref (stream);
+  g_object_unref (file);
+
+  return input;
+}
+
+static void
+test_timed_out (gconstpointer data)
+{
+  gboolean is_short = GPOINTER_TO_INT (data);
+  GInputStream *input = open_file ();
+  ZcioFileSplice splice;
+  SimulatedStream s;
+  gboolean timed_out = FALSE;
+  GSource *source;
+  GError *error = NULL;
+
+  g_test_summary ("A send that falls short leaves no error behind that hides the timeout of the socket");
+
+  init_flood (&s);
+  g_socket_set_timeout (s.socket, 1);
+  source = g_socket_create_source (s.socket, G_IO_IN, NULL);
+  g_source_set_callback (source, (GSourceFunc) (GCallback) on_timeout, &timed_out, NULL);
+  g_source_attach (source, NULL);
+  zcio_test_wait_until (NULL, timed_out);
+  g_source_unref (source);
+
+  if (is_short)
+    simulated_kernel_script_short (s.kernel, SIMULATED_SEND_ZERO_COPY, 1000);
+  else
+    {
+      simulated_kernel_script_error (s.kernel, SIMULATED_SEND_ZERO_COPY, EFAULT);
+      simulated_kernel_script_error (s.kernel, SIMULATED_SEND_COPY, EAGAIN);
+    }
+  g_assert_true (zcio_file_splice_init (&splice, zcio_socket_stream_get_transmitter (s.stream), s.socket, input, &error));
+  errno = EFAULT;
+  g_assert_cmpint (zcio_file_splice_step (&splice, NULL, &error), ==, ZCIO_SPLICE_FAILED);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+  g_clear_error (&error);
+  zcio_file_splice_clear (&splice);
+  g_object_unref (input);
+
+  s.accepted += is_short ? 1000 : 0;
+  clear_flood (&s);
+}
+
 /* What needs no plan, by the short way, is what a plan would say. */
 static void
 test_plan (void)
@@ -214,6 +363,10 @@ main (int argc,
   g_test_add_func ("/transmitter-whole/no-buffers", test_no_buffers);
   g_test_add_data_func ("/transmitter-whole/failed/fault", GINT_TO_POINTER (EFAULT), test_failed);
   g_test_add_data_func ("/transmitter-whole/failed/reset", GINT_TO_POINTER (ECONNRESET), test_failed);
+  g_test_add_data_func ("/transmitter-whole/pending/whole", GINT_TO_POINTER (FALSE), test_pending);
+  g_test_add_data_func ("/transmitter-whole/pending/short", GINT_TO_POINTER (TRUE), test_pending);
+  g_test_add_data_func ("/transmitter-whole/timed-out/refused", GINT_TO_POINTER (FALSE), test_timed_out);
+  g_test_add_data_func ("/transmitter-whole/timed-out/short", GINT_TO_POINTER (TRUE), test_timed_out);
   g_test_add_func ("/transmitter-whole/plan", test_plan);
 
   return g_test_run ();

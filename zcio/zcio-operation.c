@@ -204,6 +204,7 @@ step_write_zerocopy (GTask     *task,
       g_task_return_error (task, error);
       return TRUE;
 
+    case ZCIO_SEND_UNDECIDED:
     default:
       g_assert_not_reached ();
     }

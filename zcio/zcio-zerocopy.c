@@ -41,6 +41,14 @@ wait_for_request (ZcioTransmitter        *transmitter,
                     zcio_transmitter_get_room (transmitter), cancellable, error);
 }
 
+static inline gboolean
+will_copy (ZcioSocketStream      *stream,
+           const ZcioSendRequest *request)
+{
+  return request->n == 1 && request->buffers != NULL && request->size > 0 && request->written == 0 &&
+         zcio_transmitter_will_copy (stream->transmitter, request->size);
+}
+
 /* A buffer that is certainly copied does without the lock, and costs no more than with GIO's
  * own stream.
  */
@@ -71,58 +79,48 @@ send_once (ZcioSocketStream  *stream,
            ZcioSendRequest   *request,
            GError           **error)
 {
-  if (request->n == 1 && request->buffers != NULL && request->size > 0 && request->written == 0 &&
-      zcio_transmitter_will_copy (stream->transmitter, request->size))
+  if (will_copy (stream, request))
     return try_copy (stream, request, error);
 
   return zcio_transmitter_send (stream->transmitter, stream->socket, request, error);
 }
 
-/* The same, after the checks that GSocket makes. */
-static inline ZcioSendResult
-check_and_send (ZcioSocketStream  *stream,
-                ZcioSendRequest   *request,
-                GCancellable      *cancellable,
-                GError           **error)
-{
-  if (G_LIKELY (zcio_send_check (stream->transmitter, stream->socket, cancellable, error)))
-    return send_once (stream, request, error);
-
-  /* What was accepted stays owned until the kernel has released it. */
-  zcio_transmitter_end (stream->transmitter, request);
-  return ZCIO_SEND_FAILED;
-}
-
 static ZcioSendResult
-wait_and_send (ZcioSocketStream  *stream,
+send_and_wait (ZcioSocketStream  *stream,
                ZcioSendRequest   *request,
+               ZcioSendResult     result,
                GCancellable      *cancellable,
                GError           **error)
 {
-  ZcioSendResult result = ZCIO_SEND_WOULD_BLOCK;
+  ZcioTransmitter *transmitter = stream->transmitter;
+  GSocket *socket = stream->socket;
 
-  while (result == ZCIO_SEND_WOULD_BLOCK &&
-         wait_for_request (stream->transmitter, stream->socket, request, cancellable, error))
-    result = check_and_send (stream, request, cancellable, error);
+  while (result != ZCIO_SEND_WOULD_BLOCK ||
+         wait_for_request (transmitter, socket, request, cancellable, error))
+    {
+      if (!zcio_send_check (transmitter, socket, cancellable, error))
+        break;
 
-  if (result != ZCIO_SEND_WOULD_BLOCK)
-    return result;
+      result = send_once (stream, request, error);
+      if (result != ZCIO_SEND_WOULD_BLOCK)
+        return result;
+    }
 
-  zcio_transmitter_end (stream->transmitter, request);
+  /* What was accepted stays owned until the kernel has released it. */
+  zcio_transmitter_end (transmitter, request);
   return ZCIO_SEND_FAILED;
 }
 
-/* Sends what is left, and waits where it has to. The pending flag tells why where another
- * operation is under way, or the stream is closed.
+/* With the pending flag, which is also what tells that another operation is under way, or the
+ * stream is closed.
  */
 static G_NO_INLINE ZcioSendResult
-send_rest (ZcioSocketStream  *stream,
-           ZcioSendRequest   *request,
-           GCancellable      *cancellable,
-           GError           **error)
+send_pending (ZcioSocketStream  *stream,
+              ZcioSendRequest   *request,
+              ZcioSendResult     result,
+              GCancellable      *cancellable,
+              GError           **error)
 {
-  ZcioSendResult result;
-
   /* No cast is checked: the callers have. */
   if (!g_output_stream_set_pending ((GOutputStream *) stream, error))
     {
@@ -130,9 +128,16 @@ send_rest (ZcioSocketStream  *stream,
       return ZCIO_SEND_FAILED;
     }
 
+  zcio_socket_stream_ensure_watch (stream);
   if (cancellable != NULL)
     g_cancellable_push_current (cancellable);
-  result = wait_and_send (stream, request, cancellable, error);
+  if (result == ZCIO_SEND_WOULD_BLOCK && !zcio_send_may_block (stream->socket, error))
+    {
+      zcio_transmitter_end (stream->transmitter, request);
+      result = ZCIO_SEND_FAILED;
+    }
+  else
+    result = send_and_wait (stream, request, result, cancellable, error);
   if (cancellable != NULL)
     g_cancellable_pop_current (cancellable);
   g_output_stream_clear_pending ((GOutputStream *) stream);
@@ -140,9 +145,25 @@ send_rest (ZcioSocketStream  *stream,
   return result;
 }
 
-/* What the socket takes at once is over before anything could find the stream pending: only what
- * has to wait sets the flag. A closed stream is not attached to its transmitter any more.
+/* The common cases, which call nothing out and do not wait: nobody but another thread could see
+ * that the stream is pending meanwhile, and so the flag is looked at, but not set.
  */
+static inline ZcioSendResult
+send_at_once (ZcioSocketStream  *stream,
+              ZcioSendRequest   *request,
+              GCancellable      *cancellable,
+              GError           **error)
+{
+  if (stream->watch == NULL || !zcio_send_may_begin (stream->transmitter, cancellable) ||
+      g_output_stream_has_pending ((GOutputStream *) stream))
+    return ZCIO_SEND_UNDECIDED;
+
+  if (will_copy (stream, request))
+    return try_copy (stream, request, error);
+
+  return zcio_transmitter_send_in_flood (stream->transmitter, stream->socket, request);
+}
+
 static inline gboolean
 write_request (ZcioSocketStream  *stream,
                ZcioSendRequest   *request,
@@ -150,13 +171,10 @@ write_request (ZcioSocketStream  *stream,
                GCancellable      *cancellable,
                GError           **error)
 {
-  ZcioSendResult result = ZCIO_SEND_WOULD_BLOCK;
+  ZcioSendResult result = send_at_once (stream, request, cancellable, error);
 
-  zcio_socket_stream_ensure_watch (stream);
-  if (G_LIKELY (stream->attached && !g_output_stream_has_pending ((GOutputStream *) stream)))
-    result = check_and_send (stream, request, cancellable, error);
-  if (G_UNLIKELY (result == ZCIO_SEND_WOULD_BLOCK))
-    result = send_rest (stream, request, cancellable, error);
+  if (G_UNLIKELY (result == ZCIO_SEND_UNDECIDED || result == ZCIO_SEND_WOULD_BLOCK))
+    result = send_pending (stream, request, result, cancellable, error);
 
   if (bytes_written != NULL)
     *bytes_written = request->written;
