@@ -153,6 +153,69 @@ test_two_watches (void)
   tear_down (&f);
 }
 
+static int wakeup_fd;
+static guint wakeups;
+
+static gint
+count_wakeups (GPollFD *fds,
+               guint    n_fds,
+               gint     timeout)
+{
+  gint n = g_poll (fds, n_fds, timeout);
+
+  for (guint i = 0; i < n_fds; i++)
+    wakeups += fds[i].fd == wakeup_fd && fds[i].revents != 0;
+
+  return n;
+}
+
+static void
+test_no_wakeups (void)
+{
+  Fixture f;
+  GMainContext *context = g_main_context_new ();
+  ZcioStatistics *statistics;
+  GPollFD fd;
+  int timeout;
+
+  g_test_summary ("The reaper does not wake the loop that dispatches it, whether completions are "
+                  "few or a flood");
+
+  /* With no source there is nothing to poll but what g_main_context_wakeup () writes to. */
+  g_assert_true (g_main_context_acquire (context));
+  g_assert_cmpint (g_main_context_query (context, G_MAXINT, &timeout, &fd, 1), ==, 1);
+  wakeup_fd = fd.fd;
+  g_main_context_release (context);
+  g_main_context_set_poll_func (context, count_wakeups);
+
+  g_main_context_push_thread_default (context);
+  if (set_up (&f))
+    {
+      zcio_test_reader_resume (f.reader);
+      for (guint i = 0; i < 300; i++)
+        {
+          write_some (&f, 1000);
+          zcio_test_wait_until (context, f.released > (int) i);
+        }
+      while (f.position < 200 * SIZE)
+        {
+          write_some (&f, SIZE);
+          g_main_context_iteration (context, FALSE);
+        }
+
+      statistics = zcio_socket_stream_get_statistics (f.stream);
+      g_test_message ("%u wake-ups, %" G_GUINT64_FORMAT " dispatches", wakeups,
+                      statistics->reaper_dispatches);
+      g_assert_cmpuint (statistics->reaper_dispatches, >, 300);
+      /* A write that finds the socket full reads the error queue, too, and tells of it. */
+      g_assert_cmpuint (wakeups, <, statistics->reaper_dispatches / 4);
+      zcio_statistics_free (statistics);
+      tear_down (&f);
+    }
+  g_main_context_pop_thread_default (context);
+  g_main_context_unref (context);
+}
+
 /* Who writes in another thread when an error queue is next read. */
 static Fixture *to_write_meanwhile;
 
@@ -336,6 +399,7 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/reaper/two-watches", test_two_watches);
+  g_test_add_func ("/reaper/no-wakeups", test_no_wakeups);
   g_test_add_func ("/reaper/armed-meanwhile", test_armed_meanwhile);
   g_test_add_func ("/reaper/epoll-full", test_epoll_full);
   g_test_add_func ("/reaper/nested", test_nested);

@@ -39,14 +39,18 @@
 
 /*
  * ZcioReaper:
- * @lock: protects all but @source, @tag, and what only the dispatching thread uses. The
+ * @lock: protects all but @source, @poll_fd, and what only the dispatching thread uses. The
  *   transmitter's lock may be held when it is taken, never the other way round
  * @watches: (element-type guint64 ZcioWatch): those that are armed, by token
  * @to_arm: watches that are to be armed
  * @delivery: watches that have something to tell
- * @dispatcher: the thread that is dispatching, if one is: there delivery comes by itself, also
- *   where what is called runs the main loop in turn
+ * @dispatcher: the thread that is dispatching, if one is: there delivery comes by itself, until
+ *   what is called runs the main loop in turn
  * @next_sweep: when to look for closed sockets; G_MAXINT64 while nothing is in flight
+ * @ready_time: what the source was told by those who cannot know whether the loop sleeps;
+ *   G_MAXINT64 if nothing. The dispatching thread has prepare() tell it, since GLib wakes the
+ *   loop for each change of a source's time or descriptors, even out of its own dispatch
+ * @asleep: it looks at the clock, not at the descriptor, until @asleep_until
  */
 typedef struct _ZcioReaper
 {
@@ -54,8 +58,7 @@ typedef struct _ZcioReaper
   GMainContext *context;
   int priority;
   GSource *source;
-  gpointer tag;
-  int epoll_fd;
+  GPollFD poll_fd;
 
   GMutex lock;
   GHashTable *watches;
@@ -65,8 +68,10 @@ typedef struct _ZcioReaper
   guint64 next_token;
   GThread *dispatcher;
   gint64 next_sweep;
+  gint64 ready_time;
 
   gint64 last_release;
+  gint64 asleep_until;
   guint n_soon;
   guint turns_asleep;
   gboolean asleep;
@@ -99,8 +104,8 @@ zcio_reaper_unref (ZcioReaper *self)
   g_assert (g_queue_is_empty (&self->to_arm));
   g_hash_table_unref (self->watches);
   g_mutex_clear (&self->lock);
-  if (self->epoll_fd >= 0)
-    close (self->epoll_fd);
+  if (self->poll_fd.fd >= 0)
+    close (self->poll_fd.fd);
   g_free (self);
 }
 
@@ -156,8 +161,8 @@ arm (ZcioReaper *self,
       g_mutex_lock (&self->lock);
       watch->token = self->next_token++;
       event.data.u64 = watch->token;
-      watch->by_clock = self->epoll_fd < 0 || epoll_ctl (self->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0;
-      watch->shares = self->epoll_fd >= 0 && watch->by_clock && errno == EEXIST;
+      watch->by_clock = self->poll_fd.fd < 0 || epoll_ctl (self->poll_fd.fd, EPOLL_CTL_ADD, fd, &event) != 0;
+      watch->shares = self->poll_fd.fd >= 0 && watch->by_clock && errno == EEXIST;
       watch->by_clock &= !watch->shares;
       watch->armed = !watch->shares;
       if (watch->armed)
@@ -173,6 +178,32 @@ arm (ZcioReaper *self,
   /* Nobody else finds out about what was in flight then. */
   if (is_closed)
     zcio_transmitter_collect (transmitter, TRUE);
+}
+
+/* Whoever has something to tell from now on tells the source anew, or is seen by prepare(). */
+static void
+start_dispatch (ZcioReaper *self)
+{
+  g_mutex_lock (&self->lock);
+  self->dispatcher = g_thread_self ();
+  if (self->ready_time != G_MAXINT64)
+    {
+      self->ready_time = G_MAXINT64;
+      g_source_set_ready_time (self->source, -1);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+/* For those outside of a dispatch, where the loop may be asleep. */
+static void
+wake_locked (ZcioReaper *self,
+             gint64      time)
+{
+  if (self->dispatcher == g_thread_self () || time >= self->ready_time)
+    return;
+
+  self->ready_time = time;
+  g_source_set_ready_time (self->source, time);
 }
 
 /* What has come in before is seen all the same: EPOLL_CTL_ADD looks. */
@@ -200,8 +231,7 @@ take_ready_watches (ZcioReaper *self,
   int n;
 
   g_mutex_lock (&self->lock);
-  self->dispatcher = g_thread_self ();
-  n = self->epoll_fd >= 0 ? epoll_wait (self->epoll_fd, events, MAX_EVENTS, 0) : 0;
+  n = self->poll_fd.fd >= 0 ? epoll_wait (self->poll_fd.fd, events, MAX_EVENTS, 0) : 0;
   for (int i = 0; i < n; i++)
     {
       guint64 token = events[i].data.u64;
@@ -235,24 +265,6 @@ deliver (ZcioWatch *watch)
     news.func (news.sends, news.bytes, news.copied, news.state_changed, news.user_data);
 }
 
-/* When to dispatch without an event. With the lock held. */
-static void
-set_ready_time_locked (ZcioReaper *self,
-                       gint64      ready_time)
-{
-  g_source_set_ready_time (self->source, ready_time == G_MAXINT64 ? -1 : ready_time);
-}
-
-/* The next sweep may come before what the source waits for. */
-static void
-bring_forward_locked (ZcioReaper *self)
-{
-  gint64 ready_time = g_source_get_ready_time (self->source);
-
-  if (ready_time == -1 || ready_time > self->next_sweep)
-    set_ready_time_locked (self, self->next_sweep);
-}
-
 /* Delivers what there is now. What comes in meanwhile is for the next turn of the loop: a
  * callback that writes and reaps would otherwise keep it from everything else.
  */
@@ -274,8 +286,6 @@ deliver_all (ZcioReaper *self)
 
   g_mutex_lock (&self->lock);
   self->dispatcher = NULL;
-  /* What was called may have been the first to send something. */
-  bring_forward_locked (self);
   g_mutex_unlock (&self->lock);
 }
 
@@ -354,7 +364,6 @@ fall_asleep_or_wake (ZcioReaper *self,
                      guint       released)
 {
   gboolean soon = now - self->last_release < FLOOD_INTERVAL * 2;
-  gboolean asleep;
 
   if (released > 0)
     self->last_release = now;
@@ -365,14 +374,32 @@ fall_asleep_or_wake (ZcioReaper *self,
     self->n_soon = 0;
   else if (released > 0)
     self->n_soon++;
-  asleep = self->n_soon >= FLOOD_DISPATCHES;
-  if (asleep != self->asleep && self->tag != NULL)
-    g_source_modify_unix_fd (self->source, self->tag, asleep ? 0 : G_IO_IN);
-  self->asleep = asleep;
+  self->asleep = self->n_soon >= FLOOD_DISPATCHES;
+  self->asleep_until = now + FLOOD_INTERVAL;
+  /* The loop reads it each time that it is going to poll. */
+  self->poll_fd.events = self->asleep ? 0 : G_IO_IN;
+}
+
+/* If not, *@wait is the time until then, or -1. */
+static gboolean
+is_due (ZcioReaper *self,
+        gint64      now,
+        gint64     *wait)
+{
+  gboolean due;
+  gint64 time;
 
   g_mutex_lock (&self->lock);
-  set_ready_time_locked (self, asleep ? now + FLOOD_INTERVAL : self->next_sweep);
+  time = self->asleep ? MIN (self->next_sweep, self->asleep_until) : self->next_sweep;
+  /* The time that told of it may be gone: a dispatch was under way. */
+  due = now >= time || !g_queue_is_empty (&self->delivery) || !g_queue_is_empty (&self->to_arm);
+  /* Then the loop may sleep, within a dispatch if it was run in turn. */
+  if (!due)
+    self->dispatcher = NULL;
   g_mutex_unlock (&self->lock);
+
+  *wait = time == G_MAXINT64 ? -1 : time - now;
+  return due;
 }
 
 static gboolean
@@ -380,15 +407,24 @@ reaper_source_prepare (GSource *source,
                        int     *timeout)
 {
   ZcioReaper *self = ((ReaperSource *) source)->reaper;
-  gboolean has_news;
+  gint64 wait;
 
-  g_mutex_lock (&self->lock);
-  /* The time that told of it may be gone: a dispatch was under way. */
-  has_news = !g_queue_is_empty (&self->delivery) || !g_queue_is_empty (&self->to_arm);
-  g_mutex_unlock (&self->lock);
+  if (is_due (self, g_source_get_time (source), &wait))
+    return TRUE;
 
-  *timeout = -1;
-  return has_news || (self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP);
+  /* Rounded up: woken too early, the loop would turn once more. */
+  *timeout = wait < 0 ? -1 : (int) ((wait + 999) / 1000);
+  return self->asleep && ++self->turns_asleep > MAX_TURNS_ASLEEP;
+}
+
+static gboolean
+reaper_source_check (GSource *source)
+{
+  ZcioReaper *self = ((ReaperSource *) source)->reaper;
+  gint64 wait;
+
+  return (self->poll_fd.revents & self->poll_fd.events) != 0 ||
+         is_due (self, g_source_get_time (source), &wait);
 }
 
 static gboolean
@@ -402,6 +438,7 @@ reaper_source_dispatch (GSource     *source,
   guint released = 0;
   gint64 now = g_source_get_time (source);
 
+  start_dispatch (self);
   arm_all (self);
   n_ready = take_ready_watches (self, ready);
 
@@ -433,6 +470,7 @@ reaper_source_finalize (GSource *source)
 
 static GSourceFuncs reaper_source_funcs = {
   .prepare = reaper_source_prepare,
+  .check = reaper_source_check,
   .dispatch = reaper_source_dispatch,
   .finalize = reaper_source_finalize,
 };
@@ -450,7 +488,8 @@ zcio_reaper_new (GMainContext *context,
   self->watches = g_hash_table_new (g_int64_hash, g_int64_equal);
   self->next_token = 1;
   self->next_sweep = G_MAXINT64;
-  self->epoll_fd = epoll_create1 (EPOLL_CLOEXEC);
+  self->ready_time = G_MAXINT64;
+  self->poll_fd = (GPollFD) { .fd = epoll_create1 (EPOLL_CLOEXEC), .events = G_IO_IN };
 
   self->source = g_source_new (&reaper_source_funcs, sizeof (ReaperSource));
   ((ReaperSource *) self->source)->reaper = zcio_reaper_ref (self);
@@ -458,8 +497,8 @@ zcio_reaper_new (GMainContext *context,
   g_source_set_priority (self->source, priority);
   /* A nested main loop within a callback must not leave an error queue unread. */
   g_source_set_can_recurse (self->source, TRUE);
-  if (self->epoll_fd >= 0)
-    self->tag = g_source_add_unix_fd (self->source, self->epoll_fd, G_IO_IN);
+  if (self->poll_fd.fd >= 0)
+    g_source_add_poll (self->source, &self->poll_fd);
   g_source_attach (self->source, context);
 
   return self;
@@ -521,8 +560,7 @@ zcio_watch_expect_locked (ZcioWatch *watch)
   if (reaper->next_sweep == G_MAXINT64 || watch->by_clock)
     {
       reaper->next_sweep = MIN (reaper->next_sweep, g_get_monotonic_time () + get_sweep_interval (watch));
-      if (reaper->dispatcher == NULL)
-        bring_forward_locked (reaper);
+      wake_locked (reaper, reaper->next_sweep);
     }
   g_mutex_unlock (&reaper->lock);
 }
@@ -541,7 +579,7 @@ zcio_watch_arm_locked (ZcioWatch *watch)
   watch->arming = TRUE;
   g_mutex_lock (&reaper->lock);
   g_queue_push_tail (&reaper->to_arm, zcio_watch_ref (watch));
-  g_source_set_ready_time (reaper->source, 0);
+  wake_locked (reaper, 0);
   g_mutex_unlock (&reaper->lock);
 }
 
@@ -579,7 +617,7 @@ disarm (ZcioWatch *watch)
 
       g_mutex_lock (&reaper->lock);
       if (fd >= 0)
-        epoll_ctl (reaper->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        epoll_ctl (reaper->poll_fd.fd, EPOLL_CTL_DEL, fd, NULL);
       g_hash_table_remove (reaper->watches, &watch->token);
       g_mutex_unlock (&reaper->lock);
 
@@ -600,8 +638,7 @@ zcio_watch_notify_locked (ZcioWatch *watch)
   watch->pending = TRUE;
   g_mutex_lock (&reaper->lock);
   g_queue_push_tail (&reaper->delivery, zcio_watch_ref (watch));
-  if (reaper->dispatcher != g_thread_self ())
-    g_source_set_ready_time (reaper->source, 0);
+  wake_locked (reaper, 0);
   g_mutex_unlock (&reaper->lock);
 }
 
