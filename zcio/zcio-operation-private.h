@@ -13,9 +13,10 @@
 
 G_BEGIN_DECLS
 
-/* Each is a GTask in the thread-default context, whose source object is the stream. With
- * @takes_pending it sets the stream's pending flag, and clears it before the callback; a task
- * that was refused because the flag was set does not clear it.
+/* Each is a GAsyncResult, whose source object is the stream, and is called back in the
+ * thread-default context, never before the function returns. With @takes_pending it sets the
+ * stream's pending flag, and clears it before the callback; one that was refused because the
+ * flag was set does not clear it.
  */
 void     zcio_operation_write      (ZcioSocketStream     *stream,
                                     const GOutputVector  *vectors,
@@ -40,6 +41,10 @@ void     zcio_operation_drain      (ZcioSocketStream     *stream,
                                     GCancellable         *cancellable,
                                     GAsyncReadyCallback   callback,
                                     gpointer              user_data,
+                                    gpointer              source_tag);
+/* Whether the result is of an operation of this stream, with this tag. */
+gboolean zcio_operation_is_valid   (GAsyncResult         *result,
+                                    gpointer              stream,
                                     gpointer              source_tag);
 gboolean zcio_operation_finish     (GAsyncResult         *result,
                                     gsize                *bytes_written,

@@ -155,7 +155,7 @@ zcio_socket_stream_flush_finish (GOutputStream  *stream,
                                  GAsyncResult   *result,
                                  GError        **error)
 {
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+  g_return_val_if_fail (zcio_operation_is_valid (result, stream, zcio_socket_stream_flush_async), FALSE);
 
   return zcio_operation_finish (result, NULL, error);
 }

@@ -133,7 +133,7 @@ stream_write_finish (GOutputStream  *stream,
 {
   gsize bytes_written;
 
-  g_return_val_if_fail (g_task_is_valid (result, stream), -1);
+  g_return_val_if_fail (zcio_operation_is_valid (result, stream, stream_write_async), -1);
 
   return zcio_operation_finish (result, &bytes_written, error) ? (gssize) bytes_written : -1;
 }
@@ -157,7 +157,7 @@ stream_writev_finish (GOutputStream  *stream,
                       gsize          *bytes_written,
                       GError        **error)
 {
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
+  g_return_val_if_fail (zcio_operation_is_valid (result, stream, stream_writev_async), FALSE);
 
   return zcio_operation_finish (result, bytes_written, error);
 }

@@ -470,8 +470,9 @@ zcio_socket_stream_writev_zerocopy_finish (ZcioSocketStream  *stream,
     *bytes_written = 0;
 
   g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), FALSE);
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
-  g_return_val_if_fail (g_async_result_is_tagged (result, zcio_socket_stream_writev_zerocopy_async), FALSE);
+  g_return_val_if_fail (zcio_operation_is_valid (result, stream,
+                                                 zcio_socket_stream_writev_zerocopy_async),
+                        FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   return zcio_operation_finish (result, bytes_written, error);
@@ -595,8 +596,8 @@ zcio_socket_stream_drain_finish (ZcioSocketStream  *stream,
                                  GError           **error)
 {
   g_return_val_if_fail (ZCIO_IS_SOCKET_STREAM (stream), FALSE);
-  g_return_val_if_fail (g_task_is_valid (result, stream), FALSE);
-  g_return_val_if_fail (g_async_result_is_tagged (result, zcio_socket_stream_drain_async), FALSE);
+  g_return_val_if_fail (zcio_operation_is_valid (result, stream, zcio_socket_stream_drain_async),
+                        FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   return zcio_operation_finish (result, NULL, error);
