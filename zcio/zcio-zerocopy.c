@@ -419,7 +419,8 @@ zcio_socket_stream_writev_zerocopy_nonblocking (ZcioSocketStream  *stream,
  *
  * Like zcio_socket_stream_writev_zerocopy(), but does not block. @callback is called in
  * the thread's default main context when the kernel has *accepted* all bytes, not when
- * it has released them, so that the next write can follow at once.
+ * it has released them, so that the next write can follow at once: a few writes that so
+ * follow each other may be called back in one turn of the loop.
  *
  * The array @buffers is not used after this call has returned.
  *
