@@ -183,19 +183,49 @@ add_totals (SimulatedStream *s,
   zcio_statistics_free (statistics);
 }
 
+/* Another thread, which reaps as a main loop would. */
+typedef struct
+{
+  ZcioSocketStream *stream;
+  gint ended;
+} Reaper;
+
+static gpointer
+reap_on (gpointer data)
+{
+  Reaper *reaper = data;
+
+  while (!g_atomic_int_get (&reaper->ended))
+    {
+      zcio_socket_stream_reap (reaper->stream);
+      g_thread_yield ();
+    }
+
+  return NULL;
+}
+
 static void
 live_through (guint64 seed,
+              gboolean is_reaped,
               Totals *totals)
 {
   guint64 random = seed;
   SimulatedStream s;
+  Reaper reaper = { NULL };
+  GThread *thread = NULL;
   gboolean alive = TRUE;
 
   simulated_stream_init (&s, seed);
   set_up (s.kernel, &random);
+  s.kernel->threads = is_reaped;
+  reaper.stream = s.stream;
+  if (is_reaped)
+    thread = g_thread_new ("reaper", reap_on, &reaper);
   zcio_socket_stream_set_zero_copy_mode (s.stream, choose_mode (&random));
   for (guint i = zcio_test_random_range (&random, 1, 60); i > 0 && alive; i--)
     alive = do_something (&s, &random);
+  g_atomic_int_set (&reaper.ended, TRUE);
+  g_clear_pointer (&thread, g_thread_join);
   if (alive && zcio_test_random_chance (&random, 10))
     {
       GError *error = NULL;
@@ -219,7 +249,7 @@ test_random (void)
   g_test_summary ("In random histories every byte arrives once, each buffer is released once and not early, and statistics add up");
 
   for (guint64 i = 0; i < rounds; i++)
-    live_through (seed + i, &totals);
+    live_through (seed + i, FALSE, &totals);
 
   g_test_message ("%" G_GUINT64_FORMAT " histories, %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " sends by zero-copy, %" G_GUINT64_FORMAT " notifications, %" G_GUINT64_FORMAT " foreign records", rounds, totals.bytes, totals.sends, totals.notifications, totals.foreign);
   g_test_message ("ENOBUFS %" G_GUINT64_FORMAT ": cured %" G_GUINT64_FORMAT ", congested %" G_GUINT64_FORMAT ", limited %" G_GUINT64_FORMAT "; EAGAIN %" G_GUINT64_FORMAT ", connections lost %" G_GUINT64_FORMAT, totals.no_buffers, totals.cured, totals.congested, totals.limited, totals.would_block, totals.errors);
@@ -236,6 +266,19 @@ test_random (void)
     }
 }
 
+static void
+test_threads (void)
+{
+  guint64 seed = zcio_test_get_seed ();
+  guint64 rounds = zcio_test_get_rounds (300);
+  Totals totals = { 0 };
+
+  g_test_summary ("The same in random histories while another thread reaps");
+
+  for (guint64 i = 0; i < rounds; i++)
+    live_through (seed + i, TRUE, &totals);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -244,6 +287,7 @@ main (int argc,
   simulated_stream_watch_log ();
 
   g_test_add_func ("/transmitter/random", test_random);
+  g_test_add_func ("/transmitter/random-threads", test_threads);
 
   return g_test_run ();
 }

@@ -240,6 +240,67 @@ test_pending (gconstpointer data)
   simulated_stream_clear (&caller.stream);
 }
 
+/* Called in the midst of a send. */
+static void
+cancel (SimulatedKernel *kernel,
+        SimulatedCall    call,
+        gpointer         data)
+{
+  if (call == SIMULATED_SEND_ZERO_COPY)
+    g_cancellable_cancel (data);
+}
+
+static void
+test_error_before_cancellation (void)
+{
+  SimulatedStream s;
+  GCancellable *cancellable = g_cancellable_new ();
+  GError *error = NULL;
+
+  g_test_summary ("An error that the socket tells once is told, though the write is cancelled meanwhile");
+
+  init_flood (&s);
+  s.kernel->hook = cancel;
+  s.kernel->hook_data = cancellable;
+  simulated_kernel_script_error (s.kernel, SIMULATED_SEND_ZERO_COPY, ECONNRESET);
+  g_assert_false (simulated_stream_write (&s, SIZE, cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, (int) g_io_error_from_errno (ECONNRESET));
+  g_clear_error (&error);
+  s.kernel->hook = NULL;
+  g_object_unref (cancellable);
+  clear_flood (&s);
+}
+
+static void
+look_at_flag (SimulatedKernel *kernel,
+              SimulatedCall    call,
+              gpointer         data)
+{
+  SimulatedStream *s = data;
+
+  if (call == SIMULATED_SEND_ZERO_COPY || call == SIMULATED_SEND_COPY)
+    g_assert_true (g_output_stream_has_pending (G_OUTPUT_STREAM (s->stream)));
+}
+
+static void
+test_flag (void)
+{
+  SimulatedStream s;
+
+  g_test_summary ("The stream is pending during each send, so that another thread's write is refused");
+
+  init_flood (&s);
+  s.kernel->hook = look_at_flag;
+  s.kernel->hook_data = &s;
+  g_assert_true (simulated_stream_write (&s, SIZE, NULL, NULL));
+  zcio_socket_stream_set_zero_copy_mode (s.stream, ZCIO_ZERO_COPY_MODE_AUTO);
+  g_assert_true (simulated_stream_write (&s, SIZE, NULL, NULL));
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  assert_calls (&s, 2, 1);
+  s.kernel->hook = NULL;
+  clear_flood (&s);
+}
+
 static gboolean
 on_timeout (GSocket      *socket,
             GIOCondition  condition,
@@ -365,6 +426,8 @@ main (int argc,
   g_test_add_data_func ("/transmitter-whole/failed/reset", GINT_TO_POINTER (ECONNRESET), test_failed);
   g_test_add_data_func ("/transmitter-whole/pending/whole", GINT_TO_POINTER (FALSE), test_pending);
   g_test_add_data_func ("/transmitter-whole/pending/short", GINT_TO_POINTER (TRUE), test_pending);
+  g_test_add_func ("/transmitter-whole/flag", test_flag);
+  g_test_add_func ("/transmitter-whole/error-before-cancellation", test_error_before_cancellation);
   g_test_add_data_func ("/transmitter-whole/timed-out/refused", GINT_TO_POINTER (FALSE), test_timed_out);
   g_test_add_data_func ("/transmitter-whole/timed-out/short", GINT_TO_POINTER (TRUE), test_timed_out);
   g_test_add_func ("/transmitter-whole/plan", test_plan);

@@ -103,6 +103,13 @@ zcio_copy_policy_will_zero_copy (const ZcioCopyPolicy *policy,
   return policy->state == ZCIO_ZERO_COPY_STATE_ACTIVE && size >= policy->minimum;
 }
 
+/* A threshold set by hand to less than a small piece means it. */
+static inline gsize
+zcio_copy_policy_get_small_piece (const ZcioCopyPolicy *policy)
+{
+  return MIN (ZCIO_COPY_POLICY_SMALL_PIECE, policy->minimum);
+}
+
 /* Whether a write in pieces, the smallest of which is of size @smallest, goes by zero-copy in one
  * send: what zcio_copy_policy_plan() would say, too.
  */
@@ -112,7 +119,7 @@ zcio_copy_policy_takes_whole (const ZcioCopyPolicy *policy,
                               gsize                 smallest)
 {
   return zcio_copy_policy_will_zero_copy (policy, size) &&
-         smallest >= MIN (ZCIO_COPY_POLICY_SMALL_PIECE, policy->minimum);
+         smallest >= zcio_copy_policy_get_small_piece (policy);
 }
 
 /* Quick answer before vectors are gathered: is there any chance that a write of

@@ -304,8 +304,7 @@ zcio_copy_policy_plan (ZcioCopyPolicy *policy,
       return;
     }
 
-  /* A threshold set by hand to less than a small piece means it. */
-  small_piece = MIN (ZCIO_COPY_POLICY_SMALL_PIECE, policy->minimum);
+  small_piece = zcio_copy_policy_get_small_piece (policy);
 
   for (gsize i = 0; i < n_vectors; i += n_run)
     {

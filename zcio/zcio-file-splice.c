@@ -221,7 +221,6 @@ send_request (ZcioFileSplice   *self,
       return request->wants_window ? ZCIO_SPLICE_WAIT_IN_FLIGHT : ZCIO_SPLICE_WAIT_WRITABLE;
 
     case ZCIO_SEND_FAILED:
-    case ZCIO_SEND_UNDECIDED:
     default:
       return ZCIO_SPLICE_FAILED;
     }

@@ -299,7 +299,6 @@ step_write_zerocopy (ZcioOperation *self)
       operation_return (self, error);
       break;
 
-    case ZCIO_SEND_UNDECIDED:
     default:
       g_assert_not_reached ();
     }

@@ -17,18 +17,8 @@ typedef enum
 {
   ZCIO_SEND_DONE,
   ZCIO_SEND_WOULD_BLOCK,
-  ZCIO_SEND_FAILED,
-  ZCIO_SEND_UNDECIDED
+  ZCIO_SEND_FAILED
 } ZcioSendResult;
-
-/* The short way of a request that goes by zero-copy as a whole, while others are in flight. It
- * calls nothing out. ZCIO_SEND_DONE has ended the request; after ZCIO_SEND_WOULD_BLOCK and
- * ZCIO_SEND_UNDECIDED it goes on with zcio_transmitter_send(), in the first case when the socket is
- * writable.
- */
-ZcioSendResult zcio_transmitter_send_in_flood (ZcioTransmitter     *self,
-                                               GSocket             *socket,
-                                               ZcioSendRequest     *request);
 
 /* Sends as much as the socket takes without waiting. A request that is done or has
  * failed has ended; one that would block goes on with the next call, or is ended by
@@ -62,15 +52,6 @@ gboolean       zcio_send_check_slowly         (ZcioTransmitter     *self,
                                                GCancellable        *cancellable,
                                                GError             **error);
 
-static inline gboolean
-zcio_send_may_begin (ZcioTransmitter *self,
-                     GCancellable    *cancellable)
-{
-  gboolean cancelled = cancellable != NULL && g_cancellable_is_cancelled (cancellable);
-
-  return !cancelled && !g_atomic_int_get (&self->timed_out);
-}
-
 /* The checks that GSocket makes before it sends. */
 static inline gboolean
 zcio_send_check (ZcioTransmitter  *self,
@@ -78,8 +59,12 @@ zcio_send_check (ZcioTransmitter  *self,
                  GCancellable     *cancellable,
                  GError          **error)
 {
-  return G_LIKELY (zcio_send_may_begin (self, cancellable)) ||
-         zcio_send_check_slowly (self, socket, cancellable, error);
+  gboolean cancelled = cancellable != NULL && g_cancellable_is_cancelled (cancellable);
+
+  if (G_LIKELY (!cancelled && !g_atomic_int_get (&self->timed_out)))
+    return TRUE;
+
+  return zcio_send_check_slowly (self, socket, cancellable, error);
 }
 
 G_END_DECLS

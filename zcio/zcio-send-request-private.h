@@ -30,8 +30,8 @@ G_BEGIN_DECLS
  * @owned: buffers before this one have a reference in @write
  * @write: set while sends of the request may be in flight
  * @wants_window: it would block not on the socket, but because too much is in flight
- * @tried_errno: the errno with which a send of all of it has failed, which is still to be seen
- *   to; 0 if there is none
+ * @tried: a send of all of it was just tried, and came to @tried_result and @tried_errno: that is
+ *   seen to before the lock is given up
  * @error_number: the errno with which it failed
  *
  * A write on its way. It must not be moved. The vectors' or buffers' array must stay as it is
@@ -56,6 +56,8 @@ typedef struct
   gsize owned;
   ZcioWrite *write;
   gboolean wants_window;
+  gboolean tried;
+  gssize tried_result;
   int tried_errno;
   int error_number;
 } ZcioSendRequest;
@@ -107,7 +109,7 @@ zcio_send_request_clear (ZcioSendRequest *request)
   request->owned = 0;
   request->write = NULL;
   request->wants_window = FALSE;
-  request->tried_errno = 0;
+  request->tried = FALSE;
   request->error_number = 0;
 }
 

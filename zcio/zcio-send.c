@@ -186,9 +186,7 @@ solve_refusal_locked (ZcioTransmitter    *self,
   return n;
 }
 
-/* What zcio_transmitter_send_in_flood () has tried in vain is not tried again: an error of the
- * socket's is told only once.
- */
+/* What send_whole_locked () has tried is not tried again. */
 static gssize
 call_zero_copy_send (ZcioTransmitter    *self,
                      ZcioSendRequest    *request,
@@ -197,37 +195,12 @@ call_zero_copy_send (ZcioTransmitter    *self,
                      gsize               n_vectors,
                      int                 flags)
 {
-  if (request->tried_errno == 0)
+  if (!request->tried)
     return call_send (self, fd, vectors, n_vectors, flags | zcio_zero_copy_flag);
 
+  request->tried = FALSE;
   errno = request->tried_errno;
-  request->tried_errno = 0;
-  return -1;
-}
-
-/* ENOBUFS and what a copy may get past: none of it is about the connection. */
-static gboolean
-is_cured_by_copy (int errsv)
-{
-  return errsv == ENOBUFS || errsv == EFAULT || errsv == EOPNOTSUPP || errsv == ENOMEM;
-}
-
-static gssize
-call_copying_send (ZcioTransmitter    *self,
-                   ZcioSendRequest    *request,
-                   int                 fd,
-                   const struct iovec *vectors,
-                   gsize               n_vectors,
-                   int                 flags)
-{
-  int tried_errno = request->tried_errno;
-
-  request->tried_errno = 0;
-  if (tried_errno == 0 || is_cured_by_copy (tried_errno))
-    return call_send (self, fd, vectors, n_vectors, flags);
-
-  errno = tried_errno;
-  return -1;
+  return request->tried_result;
 }
 
 static gssize
@@ -256,7 +229,8 @@ send_zero_copy_locked (ZcioTransmitter    *self,
 
   if (errno == ENOBUFS)
     n = solve_enobufs_locked (self, fd, vectors, n_vectors, size, flags, how);
-  if (n < 0 && *how == HOW_ZERO_COPY && is_cured_by_copy (errno) && errno != ENOBUFS)
+  if (n < 0 && *how == HOW_ZERO_COPY &&
+      (errno == EFAULT || errno == EOPNOTSUPP || errno == ENOMEM))
     n = solve_refusal_locked (self, fd, vectors, n_vectors, flags, how);
 
   return n;
@@ -367,7 +341,7 @@ send_planned_locked (ZcioTransmitter     *self,
   if (plan->zero_copy)
     n = send_zero_copy_locked (self, request, fd, parts->vectors, plan->n_vectors, plan->size, flags, &how);
   else
-    n = call_copying_send (self, request, fd, parts->vectors, plan->n_vectors, flags);
+    n = call_send (self, fd, parts->vectors, plan->n_vectors, flags);
 
   if (n > 0)
     account_locked (self, request, parts, n, how);
@@ -413,6 +387,7 @@ send_vectors_locked (ZcioTransmitter *self,
       return 0;
     }
 
+  g_assert (!request->tried || (plan.zero_copy && plan.size == request->size));
   return send_planned_locked (self, request, fd, &parts, &plan);
 }
 
@@ -530,16 +505,6 @@ is_reap_due_locked (ZcioTransmitter       *self,
   return now >= self->reap_due && !zcio_copy_policy_may_zero_copy (&self->policy, size, now);
 }
 
-/* In the midst of a flood nothing is to be prepared, reaped, called out or logged; and somebody
- * is there who reaps: the stream may just have been closed by another thread.
- */
-static inline gboolean
-is_flood_locked (const ZcioTransmitter *self)
-{
-  return self->window.sends_in_flight > 0 && self->collected.head == NULL && self->to_log == 0 &&
-         self->n_streams > 0 && !has_reap_count_locked (self);
-}
-
 /* Most writes go by zero-copy as a whole, in one send: there is nothing to decide, and whatever
  * decide_locked () looks at says so.
  */
@@ -548,117 +513,66 @@ goes_whole_locked (const ZcioTransmitter *self,
                    const ZcioSendRequest *request)
 {
   return request->vectors != NULL && request->n <= ZCIO_MAX_SEND_VECTORS && request->zero_copy &&
-         request->written == 0 && request->tried_errno == 0 && request->size <= ZCIO_MAX_SEND_SIZE &&
+         request->written == 0 && request->size <= ZCIO_MAX_SEND_SIZE &&
          zcio_copy_policy_takes_whole (&self->policy, request->size, request->smallest) &&
          self->prepared && self->window.base_known && self->max_bytes_in_flight == 0 && !self->blocked;
 }
 
-/* The send of a whole request came to @n. What fails otherwise than for want of space is left to
- * zcio_transmitter_send ().
+/* In the midst of a flood nothing is to be prepared, reaped, called out or logged; and a send
+ * changes nothing that is read without the lock.
  */
-static G_NO_INLINE ZcioSendResult
-fall_short_locked (ZcioTransmitter *self,
-                   ZcioSendRequest *request,
-                   gssize           n,
-                   int              errsv)
+static inline gboolean
+is_flood_locked (const ZcioTransmitter *self)
 {
-  const ZcioSendParts parts = {
-    .vectors = (struct iovec *) request->vectors,
-    .n = request->n,
-    .size = request->size,
-    .index = request->n,
-  };
-
-  if (n > 0)
-    account_locked (self, request, &parts, n, HOW_ZERO_COPY);
-
-  self->blocked = n >= 0 || errsv == EAGAIN;
-  if (self->blocked)
-    return ZCIO_SEND_WOULD_BLOCK;
-
-  request->tried_errno = errsv;
-  return ZCIO_SEND_UNDECIDED;
+  return self->window.sends_in_flight > 0 && self->collected.head == NULL && self->to_log == 0 &&
+         self->n_streams > 0 && !has_reap_count_locked (self);
 }
 
-static inline ZcioSendResult
-send_in_flood_locked (ZcioTransmitter *self,
-                      ZcioSendRequest *request,
-                      int              fd)
+/* Returns whether all was accepted. If not, what came of it is left to send_locked (), which must
+ * follow before the error queue is read: a send that was accepted in part has its id already.
+ */
+static inline gboolean
+send_whole_locked (ZcioTransmitter *self,
+                   ZcioSendRequest *request,
+                   int              fd)
 {
   const struct iovec *vectors = (const struct iovec *) request->vectors;
-  gssize n;
+  gssize n = call_send (self, fd, vectors, request->n, zcio_zero_copy_flag);
 
-  if (G_UNLIKELY (fd < 0 || !is_flood_locked (self) || !goes_whole_locked (self, request)))
-    return ZCIO_SEND_UNDECIDED;
-
-  n = call_send (self, fd, vectors, request->n, zcio_zero_copy_flag);
   if (G_UNLIKELY (n != (gssize) request->size))
-    return fall_short_locked (self, request, n, errno);
+    {
+      request->tried = TRUE;
+      request->tried_result = n;
+      request->tried_errno = errno;
+      return FALSE;
+    }
 
   request->write = zcio_send_window_begin (&self->window);
   zcio_send_request_own (request, request->n);
   request->written = request->size;
   add_to_window_locked (self, request, vectors, request->n, request->size);
-  end_locked (self, request);
 
-  return ZCIO_SEND_DONE;
+  return TRUE;
 }
 
-ZcioSendResult
-zcio_transmitter_send_in_flood (ZcioTransmitter *self,
-                                GSocket         *socket,
-                                ZcioSendRequest *request)
+static G_NO_INLINE ZcioSendResult
+send_and_unlock (ZcioTransmitter  *self,
+                 GSocket          *socket,
+                 ZcioSendRequest  *request,
+                 int               fd,
+                 GError          **error)
 {
-  int fd = g_socket_get_fd (socket);
-  ZcioSendResult result;
+  ZcioSendResult result = ZCIO_SEND_FAILED;
+  int errsv = 0;
 
-  g_mutex_lock (&self->lock);
-  result = send_in_flood_locked (self, request, fd);
-
-  /* What is read without the lock has changed only where there is something to log. */
-  if (G_LIKELY (self->to_log == 0))
-    g_mutex_unlock (&self->lock);
-  else
-    zcio_transmitter_unlock (self);
-
-  return result;
-}
-
-static ZcioSendResult
-send_decided_locked (ZcioTransmitter  *self,
-                     GSocket          *socket,
-                     ZcioSendRequest  *request,
-                     int               fd,
-                     int              *errsv,
-                     GError          **error)
-{
-  if (is_reap_due_locked (self, request))
+  if (!request->tried && is_reap_due_locked (self, request))
     zcio_transmitter_collect_locked (self);
-
   if (self->n_streams == 0)
     g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
   else if (fd >= 0)
-    return send_locked (self, request, fd, errsv);
+    result = send_locked (self, request, fd, &errsv);
   else if (zcio_send_check_socket (socket, error))
-    *errsv = EBADF; /* another thread is just closing it */
-
-  return ZCIO_SEND_FAILED;
-}
-
-ZcioSendResult
-zcio_transmitter_send (ZcioTransmitter  *self,
-                       GSocket          *socket,
-                       ZcioSendRequest  *request,
-                       GError          **error)
-{
-  ZcioSendResult result;
-  int errsv = 0;
-  int fd = g_socket_get_fd (socket);
-
-  g_mutex_lock (&self->lock);
-  result = send_in_flood_locked (self, request, fd);
-  if (result == ZCIO_SEND_UNDECIDED)
-    result = send_decided_locked (self, socket, request, fd, &errsv, error);
+    errsv = EBADF; /* another thread is just closing it */
   if (result == ZCIO_SEND_WOULD_BLOCK && !zcio_send_may_block (socket, error))
     result = ZCIO_SEND_FAILED;
   if (result != ZCIO_SEND_WOULD_BLOCK)
@@ -676,6 +590,26 @@ zcio_transmitter_send (ZcioTransmitter  *self,
     }
 
   return result;
+}
+
+ZcioSendResult
+zcio_transmitter_send (ZcioTransmitter  *self,
+                       GSocket          *socket,
+                       ZcioSendRequest  *request,
+                       GError          **error)
+{
+  int fd = g_socket_get_fd (socket);
+
+  g_mutex_lock (&self->lock);
+  if (G_LIKELY (fd >= 0 && is_flood_locked (self) && goes_whole_locked (self, request) &&
+                send_whole_locked (self, request, fd) && self->to_log == 0))
+    {
+      end_locked (self, request);
+      g_mutex_unlock (&self->lock);
+      return ZCIO_SEND_DONE;
+    }
+
+  return send_and_unlock (self, socket, request, fd, error);
 }
 
 void

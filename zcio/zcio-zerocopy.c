@@ -41,14 +41,6 @@ wait_for_request (ZcioTransmitter        *transmitter,
                     zcio_transmitter_get_room (transmitter), cancellable, error);
 }
 
-static inline gboolean
-will_copy (ZcioSocketStream      *stream,
-           const ZcioSendRequest *request)
-{
-  return request->n == 1 && request->buffers != NULL && request->size > 0 && request->written == 0 &&
-         zcio_transmitter_will_copy (stream->transmitter, request->size);
-}
-
 /* A buffer that is certainly copied does without the lock, and costs no more than with GIO's
  * own stream.
  */
@@ -79,89 +71,36 @@ send_once (ZcioSocketStream  *stream,
            ZcioSendRequest   *request,
            GError           **error)
 {
-  if (will_copy (stream, request))
+  if (request->n == 1 && request->buffers != NULL && request->size > 0 && request->written == 0 &&
+      zcio_transmitter_will_copy (stream->transmitter, request->size))
     return try_copy (stream, request, error);
 
   return zcio_transmitter_send (stream->transmitter, stream->socket, request, error);
 }
 
-static ZcioSendResult
-send_and_wait (ZcioSocketStream  *stream,
-               ZcioSendRequest   *request,
-               ZcioSendResult     result,
-               GCancellable      *cancellable,
-               GError           **error)
+static inline gboolean
+send_request (ZcioSocketStream  *stream,
+              ZcioSendRequest   *request,
+              GCancellable      *cancellable,
+              GError           **error)
 {
   ZcioTransmitter *transmitter = stream->transmitter;
   GSocket *socket = stream->socket;
 
-  while (result != ZCIO_SEND_WOULD_BLOCK ||
-         wait_for_request (transmitter, socket, request, cancellable, error))
+  while (zcio_send_check (transmitter, socket, cancellable, error))
     {
-      if (!zcio_send_check (transmitter, socket, cancellable, error))
-        break;
+      ZcioSendResult result = send_once (stream, request, error);
 
-      result = send_once (stream, request, error);
-      if (result != ZCIO_SEND_WOULD_BLOCK)
-        return result;
+      if (G_LIKELY (result != ZCIO_SEND_WOULD_BLOCK))
+        return result == ZCIO_SEND_DONE;
+
+      if (!wait_for_request (transmitter, socket, request, cancellable, error))
+        break;
     }
 
   /* What was accepted stays owned until the kernel has released it. */
   zcio_transmitter_end (transmitter, request);
-  return ZCIO_SEND_FAILED;
-}
-
-/* With the pending flag, which is also what tells that another operation is under way, or the
- * stream is closed.
- */
-static G_NO_INLINE ZcioSendResult
-send_pending (ZcioSocketStream  *stream,
-              ZcioSendRequest   *request,
-              ZcioSendResult     result,
-              GCancellable      *cancellable,
-              GError           **error)
-{
-  /* No cast is checked: the callers have. */
-  if (!g_output_stream_set_pending ((GOutputStream *) stream, error))
-    {
-      zcio_transmitter_end (stream->transmitter, request);
-      return ZCIO_SEND_FAILED;
-    }
-
-  zcio_socket_stream_ensure_watch (stream);
-  if (cancellable != NULL)
-    g_cancellable_push_current (cancellable);
-  if (result == ZCIO_SEND_WOULD_BLOCK && !zcio_send_may_block (stream->socket, error))
-    {
-      zcio_transmitter_end (stream->transmitter, request);
-      result = ZCIO_SEND_FAILED;
-    }
-  else
-    result = send_and_wait (stream, request, result, cancellable, error);
-  if (cancellable != NULL)
-    g_cancellable_pop_current (cancellable);
-  g_output_stream_clear_pending ((GOutputStream *) stream);
-
-  return result;
-}
-
-/* The common cases, which call nothing out and do not wait: nobody but another thread could see
- * that the stream is pending meanwhile, and so the flag is looked at, but not set.
- */
-static inline ZcioSendResult
-send_at_once (ZcioSocketStream  *stream,
-              ZcioSendRequest   *request,
-              GCancellable      *cancellable,
-              GError           **error)
-{
-  if (stream->watch == NULL || !zcio_send_may_begin (stream->transmitter, cancellable) ||
-      g_output_stream_has_pending ((GOutputStream *) stream))
-    return ZCIO_SEND_UNDECIDED;
-
-  if (will_copy (stream, request))
-    return try_copy (stream, request, error);
-
-  return zcio_transmitter_send_in_flood (stream->transmitter, stream->socket, request);
+  return FALSE;
 }
 
 static inline gboolean
@@ -171,15 +110,26 @@ write_request (ZcioSocketStream  *stream,
                GCancellable      *cancellable,
                GError           **error)
 {
-  ZcioSendResult result = send_at_once (stream, request, cancellable, error);
+  gboolean result = FALSE;
 
-  if (G_UNLIKELY (result == ZCIO_SEND_UNDECIDED || result == ZCIO_SEND_WOULD_BLOCK))
-    result = send_pending (stream, request, result, cancellable, error);
+  /* No cast is checked: the callers have. */
+  if (g_output_stream_set_pending ((GOutputStream *) stream, error))
+    {
+      zcio_socket_stream_ensure_watch (stream);
+      if (cancellable != NULL)
+        g_cancellable_push_current (cancellable);
+      result = send_request (stream, request, cancellable, error);
+      if (cancellable != NULL)
+        g_cancellable_pop_current (cancellable);
+      g_output_stream_clear_pending ((GOutputStream *) stream);
+    }
+  else
+    zcio_transmitter_end (stream->transmitter, request);
 
   if (bytes_written != NULL)
     *bytes_written = request->written;
 
-  return result == ZCIO_SEND_DONE;
+  return result;
 }
 
 /**
