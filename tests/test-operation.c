@@ -11,10 +11,21 @@
 #include <zcio/zcio.h>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "test-util.h"
 
 #define N_WRITES 100
+
+/* Wakes up for nothing but what there is to do: where a wake-up is lost, the program is ended. */
+#define WAIT_UNTIL(condition)                   \
+  G_STMT_START                                  \
+    {                                           \
+      while (!(condition))                      \
+        g_main_context_iteration (NULL, TRUE);  \
+    }                                           \
+  G_STMT_END
+#define PATIENCE 100 /* seconds */
 
 /* A stream that copies, to a peer that takes all that is written here */
 typedef struct
@@ -160,7 +171,7 @@ on_written_nested (GObject      *source,
     return;
 
   start (self, on_written_nested);
-  zcio_test_wait_until (NULL, self->left == 0);
+  WAIT_UNTIL (self->left == 0);
 }
 
 static gpointer
@@ -188,7 +199,7 @@ on_written_waiting (GObject      *source,
 
   finish (&chains[0], result);
   g_timeout_add (20, write_elsewhere, &chains[1]);
-  zcio_test_wait_until (NULL, chains[1].calls == 1);
+  WAIT_UNTIL (chains[1].calls == 1);
 }
 
 static void
@@ -204,15 +215,118 @@ test_nested (void)
 
   chains[0].left = 10;
   start (&chains[0], on_written_nested);
-  zcio_test_wait_until (NULL, chains[0].calls == 10);
+  WAIT_UNTIL (chains[0].calls == 10);
 
   chains[1].left = 1;
   start (&chains[0], on_written_waiting);
-  zcio_test_wait_until (NULL, chains[0].calls == 11);
+  WAIT_UNTIL (chains[0].calls == 11);
   g_assert_cmpuint (chains[1].calls, ==, 1);
 
   chain_clear (&chains[0]);
   chain_clear (&chains[1]);
+}
+
+#define N_CROWD 40
+
+/* Writes of many streams, of which the first waits for all others in a loop of its own. */
+static struct
+{
+  Chain chains[N_CROWD];
+  guint calls;
+  guint calls_nested;
+  guint calls_after;
+} crowd;
+
+static void
+on_written_in_crowd (GObject      *source,
+                     GAsyncResult *result,
+                     gpointer      user_data)
+{
+  gboolean is_first = crowd.calls++ == 0;
+
+  finish (user_data, result);
+  if (is_first)
+    {
+      WAIT_UNTIL (crowd.calls >= N_CROWD);
+      crowd.calls_nested = crowd.calls;
+    }
+  if (crowd.calls < 5 * N_CROWD)
+    start (user_data, on_written_in_crowd);
+}
+
+static gboolean
+on_turn_in_crowd (gpointer user_data)
+{
+  if (crowd.calls_nested == 0)
+    return G_SOURCE_CONTINUE;
+
+  crowd.calls_after = crowd.calls - crowd.calls_nested;
+  return G_SOURCE_REMOVE;
+}
+
+static void
+test_crowd (void)
+{
+  g_test_summary ("What a loop within a callback has called is not made up for by what was started since");
+
+  g_idle_add_full (G_PRIORITY_DEFAULT, on_turn_in_crowd, NULL, NULL);
+
+  for (guint i = 0; i < N_CROWD; i++)
+    chain_init (&crowd.chains[i]);
+  for (guint i = 0; i < N_CROWD; i++)
+    start (&crowd.chains[i], on_written_in_crowd);
+  WAIT_UNTIL (crowd.calls >= 5 * N_CROWD);
+  zcio_test_run_for (NULL, 1);
+  g_assert_cmpuint (crowd.calls_nested, >=, N_CROWD);
+  g_assert_cmpuint (crowd.calls_after, <=, 8);
+
+  for (guint i = 0; i < N_CROWD; i++)
+    chain_clear (&crowd.chains[i]);
+}
+
+typedef struct
+{
+  gint n_freed;
+  GAsyncResult *result;
+} Kept;
+
+static void
+on_buffer_freed (gpointer data)
+{
+  ((Kept *) data)->n_freed++;
+}
+
+static void
+on_written_kept (GObject      *source,
+                 GAsyncResult *result,
+                 gpointer      user_data)
+{
+  Kept *kept = user_data;
+
+  g_assert_cmpint (kept->n_freed, ==, 1);
+  kept->result = g_object_ref (result);
+}
+
+static void
+test_kept (void)
+{
+  Chain chain;
+  Kept kept = { 0 };
+  gsize written = 0;
+  GBytes *bytes = g_bytes_new_with_free_func ("x", 1, on_buffer_freed, &kept);
+
+  g_test_summary ("Who keeps the result of a write does not keep its buffers, and may finish it late");
+
+  chain_init (&chain);
+  zcio_socket_stream_writev_zerocopy_async (chain.stream, &bytes, 1, G_PRIORITY_DEFAULT, NULL,
+                                            on_written_kept, &kept);
+  g_bytes_unref (bytes);
+  g_assert_cmpint (kept.n_freed, ==, 0);
+  WAIT_UNTIL (kept.result != NULL);
+  g_assert_true (zcio_socket_stream_writev_zerocopy_finish (chain.stream, kept.result, &written, NULL));
+  g_assert_cmpuint (written, ==, 1);
+  g_object_unref (kept.result);
+  chain_clear (&chain);
 }
 
 static gint written_elsewhere;
@@ -250,7 +364,7 @@ test_other_thread (void)
 
   chain_init (&chain);
   thread = g_thread_new ("write", write_often, &chain);
-  zcio_test_wait_until (NULL, g_atomic_int_get (&written_elsewhere) == N_WRITES);
+  WAIT_UNTIL (g_atomic_int_get (&written_elsewhere) == N_WRITES);
   g_thread_join (thread);
   chain_clear (&chain);
 }
@@ -301,10 +415,13 @@ main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  alarm (PATIENCE);
 
   g_test_add_func ("/operation/one-source", test_one_source);
   g_test_add_func ("/operation/turns", test_turns);
   g_test_add_func ("/operation/nested", test_nested);
+  g_test_add_func ("/operation/crowd", test_crowd);
+  g_test_add_func ("/operation/kept", test_kept);
   g_test_add_func ("/operation/other-thread", test_other_thread);
   g_test_add_data_func ("/operation/context-gone/ready", GINT_TO_POINTER (FALSE), test_context_gone);
   g_test_add_data_func ("/operation/context-gone/waits", GINT_TO_POINTER (TRUE), test_context_gone);

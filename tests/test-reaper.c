@@ -160,6 +160,48 @@ test_worker (void)
   g_assert_cmpuint (worker.bytes, ==, SIZE);
 }
 
+#define N_ROUNDS 10
+
+/* Each is the first send in flight, after which the loop may sleep for ever, or for a second. */
+static gpointer
+write_elsewhere (gpointer data)
+{
+  ConnectionFixture *fixture = data;
+
+  for (gint i = 0; i < N_ROUNDS; i++)
+    {
+      connection_end_write (&fixture->near, (guint64) i * SIZE, SIZE, &fixture->released);
+      connection_end_read (&fixture->far, (guint64) i * SIZE, SIZE);
+      while (g_atomic_int_get (&fixture->released) == i)
+        g_usleep (100);
+    }
+  g_main_context_wakeup (NULL);
+
+  return NULL;
+}
+
+static void
+test_wakes_loop (void)
+{
+  ConnectionFixture fixture;
+  GThread *thread;
+  gint64 begin = g_get_monotonic_time ();
+
+  g_test_summary ("A loop that sleeps, with nothing to wake it, hears at once of what another thread sends");
+
+  if (!connection_fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0))
+    return;
+
+  thread = g_thread_new ("write", write_elsewhere, &fixture);
+  while (g_atomic_int_get (&fixture.released) < N_ROUNDS)
+    g_main_context_iteration (NULL, TRUE);
+  g_thread_join (thread);
+  /* The sweep finds everything, too, but only each second. */
+  g_assert_cmpint (g_get_monotonic_time () - begin, <, N_ROUNDS / 2 * G_TIME_SPAN_SECOND);
+
+  connection_fixture_tear_down (&fixture);
+}
+
 typedef struct
 {
   ConnectionFixture *fixture;
@@ -339,6 +381,7 @@ main (int    argc,
   g_test_add_func ("/reaper/no-loop", test_no_loop);
   g_test_add_func ("/reaper/worker", test_worker);
   g_test_add_func ("/reaper/nested", test_nested);
+  g_test_add_func ("/reaper/wakes-loop", test_wakes_loop);
   g_test_add_func ("/reaper/flood", test_flood);
   g_test_add_func ("/reaper/full-speed", test_full_speed);
   g_test_add_func ("/reaper/everywhere", test_reap_everywhere);

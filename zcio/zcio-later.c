@@ -22,7 +22,8 @@
  * LaterSource:
  * @context: where it is attached; it holds the source, which must not hold it in turn
  * @calls: (element-type ZcioLater): what is to be called
- * @dispatcher: the thread that dispatches it, if one does
+ * @n_asked: how many calls were ever asked for
+ * @n_called: how many of them were taken from @calls, the oldest first
  * @depth: how often it is being dispatched: what is called may run the loop in turn
  * @asleep: prepare() had nothing to tell, so that the loop may sleep
  *
@@ -35,7 +36,8 @@ typedef struct
   GSource base;
   GMainContext *context;
   GQueue calls;
-  GThread *dispatcher;
+  guint64 n_asked;
+  guint64 n_called;
   guint depth;
   gboolean asleep;
 } LaterSource;
@@ -75,23 +77,29 @@ later_source_check (GSource *source)
   return ready;
 }
 
+/* Calls the next that is there; only one that was asked for among the first @n_asked, unless
+ * @may_be_new. A loop that was run in turn may have called some meanwhile.
+ */
 static gboolean
-call_next (LaterSource *self)
+call_next (LaterSource *self,
+           guint64      n_asked,
+           gboolean     may_be_new)
 {
   ZcioLaterFunc func = NULL;
   gpointer object = NULL;
-  GList *link;
+  GList *link = NULL;
 
   g_mutex_lock (&sources_lock);
-  link = g_queue_pop_head_link (&self->calls);
+  if (may_be_new || self->n_called < n_asked)
+    link = g_queue_pop_head_link (&self->calls);
   if (link != NULL)
     {
+      self->n_called++;
       object = link->data;
       func = ((ZcioLater *) link)->func;
     }
   g_mutex_unlock (&sources_lock);
 
-  /* A loop that was run in turn may have called them all. */
   if (object == NULL)
     return FALSE;
 
@@ -106,26 +114,23 @@ later_source_dispatch (GSource     *source,
 {
   LaterSource *self = (LaterSource *) source;
   gint64 deadline = g_get_monotonic_time () + MAX_TIME;
+  guint64 n_asked;
   gboolean again;
-  guint n;
+  guint n = 0;
 
   g_mutex_lock (&sources_lock);
-  self->dispatcher = g_thread_self ();
   self->depth++;
   self->asleep = FALSE;
-  n = g_queue_get_length (&self->calls);
+  n_asked = self->n_asked;
   g_mutex_unlock (&sources_lock);
 
   /* What is there already is called in any case, as so many idle sources would be. */
-  for (guint i = 0; i < n || (i < MAX_CALLS && g_get_monotonic_time () < deadline); i++)
-    if (!call_next (self))
-      break;
+  while (call_next (self, n_asked, n < MAX_CALLS && g_get_monotonic_time () < deadline))
+    n++;
 
   g_mutex_lock (&sources_lock);
   self->depth--;
   again = self->depth > 0 || !g_queue_is_empty (&self->calls);
-  if (self->depth == 0)
-    self->dispatcher = NULL;
   if (!again)
     sources = g_slist_remove (sources, self);
   g_mutex_unlock (&sources_lock);
@@ -185,6 +190,7 @@ attach_locked (GMainContext *context,
   g_source_set_can_recurse (source, TRUE);
   self->context = context;
   g_queue_push_tail_link (&self->calls, link);
+  self->n_asked = 1;
   sources = g_slist_prepend (sources, self);
   g_source_attach (source, context);
   g_source_unref (source);
@@ -211,10 +217,11 @@ zcio_later_call (ZcioLater     *later,
       gboolean was_empty = g_queue_is_empty (&self->calls);
 
       g_queue_push_tail_link (&self->calls, &later->link);
-      /* The dispatching thread is going to call prepare () before the loop sleeps, unless it
-       * has already, in a nested loop.
+      self->n_asked++;
+      /* An empty one is being dispatched. So prepare () comes before the loop sleeps, unless it has
+       * come already, in a loop that was run in turn.
        */
-      if (was_empty && (self->asleep || self->dispatcher != g_thread_self ()))
+      if (was_empty && self->asleep)
         g_main_context_wakeup (context);
     }
   g_mutex_unlock (&sources_lock);

@@ -84,6 +84,19 @@ clear_pending (ZcioOperation *self)
 }
 
 static void
+drop_parts (ZcioOperation *self)
+{
+  for (gsize i = 0; self->buffers != NULL && i < self->request.n; i++)
+    g_bytes_unref (self->buffers[i]);
+  if (self->buffers != self->inline_buffers)
+    g_free (self->buffers);
+  if (self->vectors != self->inline_vectors)
+    g_free (self->vectors);
+  self->buffers = NULL;
+  self->vectors = NULL;
+}
+
+static void
 zcio_operation_finalize (GObject *object)
 {
   ZcioOperation *self = ZCIO_OPERATION (object);
@@ -92,13 +105,7 @@ zcio_operation_finalize (GObject *object)
   if (!self->has_ended && self->kind == OPERATION_WRITE_ZEROCOPY)
     zcio_transmitter_end (self->transmitter, &self->request);
   clear_pending (self);
-
-  for (gsize i = 0; self->buffers != NULL && i < self->request.n; i++)
-    g_bytes_unref (self->buffers[i]);
-  if (self->buffers != self->inline_buffers)
-    g_free (self->buffers);
-  if (self->vectors != self->inline_vectors)
-    g_free (self->vectors);
+  drop_parts (self);
   g_clear_error (&self->error);
   g_clear_object (&self->cancellable);
   g_object_unref (self->stream);
@@ -172,7 +179,7 @@ operation_new (ZcioSocketStream    *stream,
 }
 
 /* Calls back, in the context, and drops the reference. As with GTask, the context is its
- * thread's default one meanwhile.
+ * thread's default one meanwhile. Who keeps the result does not keep the buffers.
  */
 static void
 call_back (gpointer object)
@@ -182,6 +189,7 @@ call_back (gpointer object)
   gboolean pushes = (thread_default != NULL ? thread_default : g_main_context_default ()) != self->context;
 
   clear_pending (self);
+  drop_parts (self);
   if (self->callback != NULL)
     {
       if (pushes)
