@@ -240,6 +240,9 @@ static void
 test_too_large (Fixture *f)
 {
   GBytes *bytes[3] = { new_bytes (f, 0, 1), new_giant (f), new_giant (f) };
+  g_autoptr (GBytes) larger = g_bytes_new_static ("", (gsize) G_MAXSSIZE + 1);
+  g_autoptr (GError) error = NULL;
+  gsize written = 1;
 
   g_test_summary ("Sizes that sum up to more than G_MAXSSIZE are refused, and nothing is sent");
 
@@ -247,6 +250,9 @@ test_too_large (Fixture *f)
                   "Sum of vectors passed to writev_zerocopy too large");
   assert_refused (f, bytes, 3, NULL, TRUE, G_IO_ERROR_INVALID_ARGUMENT,
                   "Sum of vectors passed to writev_zerocopy too large");
+  g_assert_false (zcio_socket_stream_write_zerocopy (f->stream, larger, &written, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+  g_assert_cmpuint (written, ==, 0);
   assert_accepted (f, bytes, 1, 1);
   for (guint i = 0; i < 3; i++)
     g_bytes_unref (bytes[i]);

@@ -312,6 +312,7 @@ test_kept (void)
 {
   Chain chain;
   Kept kept = { 0 };
+  GObject *source;
   gsize written = 0;
   GBytes *bytes = g_bytes_new_with_free_func ("x", 1, on_buffer_freed, &kept);
 
@@ -325,6 +326,13 @@ test_kept (void)
   WAIT_UNTIL (kept.result != NULL);
   g_assert_true (zcio_socket_stream_writev_zerocopy_finish (chain.stream, kept.result, &written, NULL));
   g_assert_cmpuint (written, ==, 1);
+
+  g_assert_true (g_async_result_get_user_data (kept.result) == &kept);
+  g_assert_true (g_async_result_is_tagged (kept.result, zcio_socket_stream_writev_zerocopy_async));
+  g_assert_false (g_async_result_is_tagged (kept.result, zcio_socket_stream_drain_async));
+  source = g_async_result_get_source_object (kept.result);
+  g_assert_true (source == G_OBJECT (chain.stream));
+  g_object_unref (source);
   g_object_unref (kept.result);
   chain_clear (&chain);
 }
