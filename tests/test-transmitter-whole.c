@@ -15,6 +15,7 @@
 
 #include "zcio/zcio-copy-policy-private.h"
 #include "zcio/zcio-file-splice-private.h"
+#include "zcio/zcio-send-private.h"
 #include "zcio/zcio-socket-stream-private.h"
 
 #define SIZE ((gsize) 50000)
@@ -199,6 +200,9 @@ call_back (gpointer data)
   count_refusal (caller, success, g_steal_pointer (&error));
   success = g_output_stream_close (stream, NULL, &error);
   count_refusal (caller, success, g_steal_pointer (&error));
+  success = zcio_socket_stream_writev_zerocopy_nonblocking (caller->stream.stream, &bytes, 1, NULL, NULL, &error) !=
+            G_POLLABLE_RETURN_FAILED;
+  count_refusal (caller, success, g_steal_pointer (&error));
   g_bytes_unref (bytes);
 }
 
@@ -234,7 +238,7 @@ test_pending (gconstpointer data)
     simulated_kernel_script_short (caller.stream.kernel, SIMULATED_SEND_ZERO_COPY, 20000);
   g_assert_true (simulated_stream_write (&caller.stream, SIZE, NULL, NULL));
   g_assert_cmpuint (caller.n_calls, ==, 1);
-  g_assert_cmpuint (caller.n_refused, ==, 3);
+  g_assert_cmpuint (caller.n_refused, ==, 4);
   g_assert_false (g_output_stream_has_pending (G_OUTPUT_STREAM (caller.stream.stream)));
   simulated_stream_settle (&caller.stream);
   simulated_stream_clear (&caller.stream);
@@ -299,6 +303,103 @@ test_flag (void)
   assert_calls (&s, 2, 1);
   s.kernel->hook = NULL;
   clear_flood (&s);
+}
+
+static void
+test_drain_is_no_write (void)
+{
+  const gsize size = SIZE;
+  SimulatedStream s;
+  GAsyncResult *result = NULL;
+
+  g_test_summary ("That a drain has ended does not say that a socket without space is writable");
+
+  init_flood (&s);
+  simulated_kernel_script_error (s.kernel, SIMULATED_SEND_ZERO_COPY, EAGAIN);
+  g_assert_cmpint (simulated_stream_writev_nonblocking (&s, &size, 1, NULL), ==,
+                   G_POLLABLE_RETURN_WOULD_BLOCK);
+  zcio_socket_stream_drain_async (s.stream, SIZE, G_PRIORITY_DEFAULT, NULL, zcio_test_store_result, &result);
+  simulated_kernel_complete (s.kernel, 0, 0, FALSE);
+  zcio_socket_stream_reap (s.stream);
+  zcio_test_wait_until (NULL, result != NULL);
+  g_assert_true (zcio_socket_stream_drain_finish (s.stream, result, NULL));
+  g_object_unref (result);
+
+  g_assert_cmpint (simulated_stream_writev_nonblocking (&s, &size, 1, NULL), ==, G_POLLABLE_RETURN_OK);
+  g_assert_cmpuint (s.kernel->early_tries, ==, 0);
+  clear_flood (&s);
+}
+
+/* What a write does that another thread's closing overtakes, when it has made its checks. */
+static void
+assert_closed (SimulatedStream *s)
+{
+  GBytes *bytes = g_bytes_new_static ("x", 1);
+  ZcioSendRequest request;
+  GError *error = NULL;
+
+  g_assert_true (zcio_send_request_init_buffer (&request, &bytes, NULL));
+  g_assert_cmpint (zcio_transmitter_send (zcio_socket_stream_get_transmitter (s->stream), s->socket, &request, &error),
+                   ==, ZCIO_SEND_FAILED);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+  g_error_free (error);
+  assert_calls (s, 0, 0);
+  g_bytes_unref (bytes);
+}
+
+static void
+test_overtaken (gconstpointer data)
+{
+  gboolean closes_connection = GPOINTER_TO_INT (data);
+  ZcioSocketStream *other;
+  SimulatedStream s;
+
+  g_test_summary ("Nothing is sent when nobody would reap any more, or the socket is about to be closed");
+
+  init_flood (&s);
+  while (s.kernel->sends_in_flight > 0)
+    {
+      simulated_kernel_complete (s.kernel, 0, 1, FALSE);
+      zcio_socket_stream_reap (s.stream);
+    }
+  /* It has not written anything, and so does not reap. */
+  other = zcio_socket_stream_new (s.socket);
+  if (closes_connection)
+    zcio_transmitter_close (zcio_socket_stream_get_transmitter (s.stream));
+  else
+    g_assert_true (g_output_stream_close (G_OUTPUT_STREAM (s.stream), NULL, NULL));
+  assert_closed (&s);
+  g_object_unref (other);
+  simulated_stream_clear (&s);
+}
+
+static void
+test_one_watch (void)
+{
+  SimulatedStream s;
+  GBytes *bytes = g_bytes_new_static ("x", 1);
+  GAsyncResult *result = NULL;
+  GError *error = NULL;
+
+  g_test_summary ("A write that is refused because another is under way prepares nothing for itself");
+
+  simulated_stream_init (&s, 1);
+  g_assert_true (g_output_stream_set_pending (G_OUTPUT_STREAM (s.stream), NULL));
+  zcio_socket_stream_writev_zerocopy_async (s.stream, &bytes, 1, G_PRIORITY_DEFAULT, NULL, zcio_test_store_result, &result);
+  zcio_test_wait_until (NULL, result != NULL);
+  g_assert_false (zcio_socket_stream_writev_zerocopy_finish (s.stream, result, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_PENDING);
+  g_clear_error (&error);
+  g_object_unref (result);
+  g_assert_cmpint (zcio_socket_stream_writev_zerocopy_nonblocking (s.stream, &bytes, 1, NULL, NULL, &error), ==,
+                   G_POLLABLE_RETURN_FAILED);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_PENDING);
+  g_clear_error (&error);
+  g_assert_null (zcio_socket_stream_get_transmitter (s.stream)->watches);
+
+  g_output_stream_clear_pending (G_OUTPUT_STREAM (s.stream));
+  g_bytes_unref (bytes);
+  simulated_stream_clear (&s);
 }
 
 static gboolean
@@ -427,6 +528,10 @@ main (int argc,
   g_test_add_data_func ("/transmitter-whole/pending/whole", GINT_TO_POINTER (FALSE), test_pending);
   g_test_add_data_func ("/transmitter-whole/pending/short", GINT_TO_POINTER (TRUE), test_pending);
   g_test_add_func ("/transmitter-whole/flag", test_flag);
+  g_test_add_func ("/transmitter-whole/one-watch", test_one_watch);
+  g_test_add_func ("/transmitter-whole/drain-is-no-write", test_drain_is_no_write);
+  g_test_add_data_func ("/transmitter-whole/overtaken/stream", GINT_TO_POINTER (FALSE), test_overtaken);
+  g_test_add_data_func ("/transmitter-whole/overtaken/socket", GINT_TO_POINTER (TRUE), test_overtaken);
   g_test_add_func ("/transmitter-whole/error-before-cancellation", test_error_before_cancellation);
   g_test_add_data_func ("/transmitter-whole/timed-out/refused", GINT_TO_POINTER (FALSE), test_timed_out);
   g_test_add_data_func ("/transmitter-whole/timed-out/short", GINT_TO_POINTER (TRUE), test_timed_out);

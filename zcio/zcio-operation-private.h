@@ -14,9 +14,9 @@
 G_BEGIN_DECLS
 
 /* Each is a GAsyncResult, whose source object is the stream, and is called back in the
- * thread-default context: where that is this thread's own, never before the function returns. With @takes_pending it sets the
- * stream's pending flag, and clears it before the callback; one that was refused because the
- * flag was set does not clear it.
+ * thread-default context: where that is this thread's own, never before the function returns.
+ * With @takes_pending it sets the stream's pending flag, and clears it before the callback; one
+ * that was refused because the flag was set does not clear it.
  */
 void     zcio_operation_write      (ZcioSocketStream     *stream,
                                     const GOutputVector  *vectors,

@@ -234,7 +234,7 @@ on_wait_over (gboolean timed_out,
       return G_SOURCE_REMOVE;
     }
 
-  if (!self->request.wants_window && !cancelled)
+  if (self->kind != OPERATION_DRAIN && !self->request.wants_window && !cancelled)
     zcio_transmitter_set_writable (self->transmitter);
   operation_step (self);
 
@@ -387,6 +387,8 @@ operation_start (ZcioOperation *self,
         }
     }
 
+  if (self->kind == OPERATION_WRITE_ZEROCOPY)
+    zcio_socket_stream_ensure_watch (self->stream);
   operation_step (self);
 }
 

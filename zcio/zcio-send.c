@@ -518,6 +518,15 @@ goes_whole_locked (const ZcioTransmitter *self,
          self->prepared && self->window.base_known && self->max_bytes_in_flight == 0 && !self->blocked;
 }
 
+/* Another thread may have closed the stream, so that nobody would reap; or be about to close the
+ * socket, whose descriptor is not to be used any more.
+ */
+static inline gboolean
+may_send_locked (const ZcioTransmitter *self)
+{
+  return self->watches != NULL && !self->fd_gone;
+}
+
 /* In the midst of a flood nothing is to be prepared, reaped, called out or logged; and a send
  * changes nothing that is read without the lock.
  */
@@ -525,7 +534,7 @@ static inline gboolean
 is_flood_locked (const ZcioTransmitter *self)
 {
   return self->window.sends_in_flight > 0 && self->collected.head == NULL && self->to_log == 0 &&
-         self->n_streams > 0 && !has_reap_count_locked (self);
+         !has_reap_count_locked (self);
 }
 
 /* Returns whether all was accepted. If not, what came of it is left to send_locked (), which must
@@ -565,9 +574,10 @@ send_and_unlock (ZcioTransmitter  *self,
   ZcioSendResult result = ZCIO_SEND_FAILED;
   int errsv = 0;
 
+  /* Between a send and its place in the window the error queue must not be read. */
   if (!request->tried && is_reap_due_locked (self, request))
     zcio_transmitter_collect_locked (self);
-  if (self->n_streams == 0)
+  if (!may_send_locked (self))
     g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
   else if (fd >= 0)
     result = send_locked (self, request, fd, &errsv);
@@ -601,8 +611,8 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   int fd = g_socket_get_fd (socket);
 
   g_mutex_lock (&self->lock);
-  if (G_LIKELY (fd >= 0 && is_flood_locked (self) && goes_whole_locked (self, request) &&
-                send_whole_locked (self, request, fd) && self->to_log == 0))
+  if (G_LIKELY (may_send_locked (self) && fd >= 0 && is_flood_locked (self) && goes_whole_locked (self, request) &&
+                send_whole_locked (self, request, fd)))
     {
       end_locked (self, request);
       g_mutex_unlock (&self->lock);

@@ -53,8 +53,8 @@ typedef struct _ZcioStatistics ZcioStatistics;
  * @bytes_in_flight: bytes of these sends
  * @peak_sends_in_flight: the most that @sends_in_flight has been
  * @peak_bytes_in_flight: the most that @bytes_in_flight has been
- * @oldest_send_age: time since the oldest send in flight, in microseconds; 0 if
- *   there is none
+ * @oldest_send_age: time since the oldest send in flight, in microseconds, some
+ *   milliseconds more or less; 0 if there is none
  * @reaper_dispatches: times that the main loop woke to reap
  * @system_calls: calls into the kernel to send, to map what is sent, to read the
  *   error queue and to wait

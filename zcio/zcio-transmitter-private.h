@@ -42,20 +42,20 @@ typedef struct _ZcioWatch ZcioWatch;
  * @blocked: the last send found no space; none by zero-copy is tried before the
  *   socket is writable, since each try leaks accounting (kernel.md 4.2)
  * @finds_misuse: what was sent is compared with what is there on release
+ * @fd_gone: the descriptor of @socket is not to be used any more: it is about to be closed,
+ *   or somebody has closed it behind its back
+ * @watches: (element-type ZcioWatch) who wants to be told of completions
  * @collected: released, but not called out yet
  * @counters: what is counted while sending, but for what follows from it or from @window: see
  *   zcio_transmitter_get_statistics(). @bytes_zero_copied includes what the kernel copied
  * @socket: not owned; cleared when it is disposed of
  * @linger_fd: a duplicate by which the linger reaches the error queue, else -1
- * @fd_gone: the descriptor of @socket is not to be used any more: it is about to be closed,
- *   or somebody has closed it behind its back
  * @n_streams: streams that use it
  * @enabled: whether SO_ZEROCOPY has been tried
  * @supported: whether it was set; only then is the error queue read: on a UNIX socket the
  *   same call would eat data
  * @limit_logged: the limit that ENOBUFS met was logged; that is done once
  * @limit_size: the size of the send that met it
- * @watches: (element-type ZcioWatch) who wants to be told of completions
  * @waiters: (element-type int) event descriptors of threads that wait for them
  * @reap_due: when a write is to reap that finds sends in flight
  *
@@ -96,6 +96,8 @@ struct _ZcioTransmitter
   guint sends_since_reap;
   gsize bytes_since_reap;
   guint64 max_bytes_in_flight;
+  gboolean fd_gone;
+  GSList *watches;
   ZcioReleased collected;
   ZcioSendWindow window;
   ZcioCopyPolicy policy;
@@ -103,7 +105,6 @@ struct _ZcioTransmitter
 
   GSocket *socket;
   int linger_fd;
-  gboolean fd_gone;
   guint n_streams;
   gboolean enabled;
   gboolean supported;
@@ -111,7 +112,6 @@ struct _ZcioTransmitter
   gsize limit_size;
   gint64 linger_timeout;
   ZcioLinger *linger;
-  GSList *watches;
   GSList *waiters;
   gint64 reap_due;
 };

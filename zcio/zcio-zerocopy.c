@@ -276,6 +276,37 @@ zcio_socket_stream_writev_zerocopy_full (ZcioSocketStream     *stream,
   return write_request (stream, &request, bytes_written, cancellable, error);
 }
 
+static GPollableReturn
+send_nonblocking (ZcioSocketStream  *stream,
+                  ZcioSendRequest   *request,
+                  GCancellable      *cancellable,
+                  GError           **error)
+{
+  ZcioSendResult result;
+  GError *local_error = NULL;
+
+  if (!zcio_send_check (stream->transmitter, stream->socket, cancellable, error))
+    return G_POLLABLE_RETURN_FAILED;
+
+  zcio_socket_stream_ensure_watch (stream);
+  result = send_once (stream, request, &local_error);
+  if (result == ZCIO_SEND_WOULD_BLOCK)
+    zcio_transmitter_end (stream->transmitter, request);
+
+  /* After bytes were accepted these are told of; the next call meets the error again. */
+  if (request->written > 0 || result == ZCIO_SEND_DONE)
+    {
+      g_clear_error (&local_error);
+      return G_POLLABLE_RETURN_OK;
+    }
+
+  if (result == ZCIO_SEND_WOULD_BLOCK)
+    return G_POLLABLE_RETURN_WOULD_BLOCK;
+
+  g_propagate_error (error, local_error);
+  return G_POLLABLE_RETURN_FAILED;
+}
+
 /**
  * zcio_socket_stream_writev_zerocopy_nonblocking:
  * @stream: a stream
@@ -307,11 +338,8 @@ zcio_socket_stream_writev_zerocopy_nonblocking (ZcioSocketStream  *stream,
                                                 GCancellable      *cancellable,
                                                 GError           **error)
 {
-  ZcioTransmitter *transmitter;
-  GSocket *socket;
   ZcioSendRequest request;
-  ZcioSendResult result;
-  GError *local_error = NULL;
+  GPollableReturn result;
 
   if (bytes_written != NULL)
     *bytes_written = 0;
@@ -322,38 +350,16 @@ zcio_socket_stream_writev_zerocopy_nonblocking (ZcioSocketStream  *stream,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), G_POLLABLE_RETURN_FAILED);
   g_return_val_if_fail (error == NULL || *error == NULL, G_POLLABLE_RETURN_FAILED);
 
-  if (g_output_stream_is_closed (G_OUTPUT_STREAM (stream)))
-    {
-      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CLOSED, ZCIO_GIO_ (STREAM_CLOSED));
-      return G_POLLABLE_RETURN_FAILED;
-    }
-
-  transmitter = zcio_socket_stream_get_transmitter (stream);
-  socket = stream->socket;
   if (!zcio_send_request_init_buffers (&request, buffers, n_buffers, error) ||
-      !zcio_send_check (transmitter, socket, cancellable, error))
+      !g_output_stream_set_pending (G_OUTPUT_STREAM (stream), error))
     return G_POLLABLE_RETURN_FAILED;
 
-  zcio_socket_stream_ensure_watch (stream);
-  result = send_once (stream, &request, &local_error);
-  if (result == ZCIO_SEND_WOULD_BLOCK)
-    zcio_transmitter_end (transmitter, &request);
-
+  result = send_nonblocking (stream, &request, cancellable, error);
+  g_output_stream_clear_pending (G_OUTPUT_STREAM (stream));
   if (bytes_written != NULL)
     *bytes_written = request.written;
 
-  /* After bytes were accepted these are told of; the next call meets the error again. */
-  if (request.written > 0 || result == ZCIO_SEND_DONE)
-    {
-      g_clear_error (&local_error);
-      return G_POLLABLE_RETURN_OK;
-    }
-
-  if (result == ZCIO_SEND_WOULD_BLOCK)
-    return G_POLLABLE_RETURN_WOULD_BLOCK;
-
-  g_propagate_error (error, local_error);
-  return G_POLLABLE_RETURN_FAILED;
+  return result;
 }
 
 /**
@@ -390,7 +396,6 @@ zcio_socket_stream_writev_zerocopy_async (ZcioSocketStream    *stream,
   g_return_if_fail (are_buffers (buffers, n_buffers));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  zcio_socket_stream_ensure_watch (stream);
   zcio_operation_write_zerocopy (stream, buffers, n_buffers, io_priority, cancellable,
                                  callback, user_data,
                                  zcio_socket_stream_writev_zerocopy_async);
