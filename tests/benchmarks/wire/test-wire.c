@@ -356,7 +356,8 @@ wait_until_uninhabited (const char *network)
 static void
 check_leaves_nothing (int signal_number)
 {
-  const char *arguments[] = { wire_program, "--", own_program, "sleeper", NULL };
+  /* A wire that is faster than the sleeper would never let it run out of space. */
+  const char *arguments[] = { wire_program, "--delay=100000", "--", own_program, "sleeper", NULL };
   g_autofree char *network = NULL;
   int output[2];
   pid_t middle;
