@@ -174,6 +174,7 @@ void     zcio_copy_policy_plan           (ZcioCopyPolicy     *policy,
  * _no_buffers: ENOBUFS that draining did not cure
  * _refused: the socket takes no zero-copy sends although it said so
  */
+/* For _sent alone, where there is something to learn. */
 gboolean zcio_copy_policy_learn_from_send (ZcioCopyPolicy    *policy,
                                           gint64              now);
 static inline gboolean

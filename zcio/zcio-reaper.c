@@ -47,9 +47,9 @@
  * @dispatcher: the thread that is dispatching, if one is: there delivery comes by itself, until
  *   what is called runs the main loop in turn
  * @next_sweep: when to look for closed sockets; G_MAXINT64 while nothing is in flight
- * @ready_time: what the source was told by those who cannot know whether the loop sleeps;
- *   G_MAXINT64 if nothing. The dispatching thread has prepare() tell it, since GLib wakes the
- *   loop for each change of a source's time or descriptors, even out of its own dispatch
+ * @source: its time is set by those who cannot know whether the loop sleeps. The dispatching
+ *   thread has prepare() tell it, since GLib wakes the loop for each change of a source's time
+ *   or descriptors, even out of its own dispatch
  * @asleep: it looks at the clock, not at the descriptor, until @asleep_until
  */
 typedef struct _ZcioReaper
@@ -68,7 +68,6 @@ typedef struct _ZcioReaper
   guint64 next_token;
   GThread *dispatcher;
   gint64 next_sweep;
-  gint64 ready_time;
 
   gint64 last_release;
   gint64 asleep_until;
@@ -186,11 +185,8 @@ start_dispatch (ZcioReaper *self)
 {
   g_mutex_lock (&self->lock);
   self->dispatcher = g_thread_self ();
-  if (self->ready_time != G_MAXINT64)
-    {
-      self->ready_time = G_MAXINT64;
-      g_source_set_ready_time (self->source, -1);
-    }
+  if (g_source_get_ready_time (self->source) != -1)
+    g_source_set_ready_time (self->source, -1);
   g_mutex_unlock (&self->lock);
 }
 
@@ -199,11 +195,10 @@ static void
 wake_locked (ZcioReaper *self,
              gint64      time)
 {
-  if (self->dispatcher == g_thread_self () || time >= self->ready_time)
-    return;
+  gint64 ready_time = g_source_get_ready_time (self->source);
 
-  self->ready_time = time;
-  g_source_set_ready_time (self->source, time);
+  if (self->dispatcher != g_thread_self () && (ready_time == -1 || time < ready_time))
+    g_source_set_ready_time (self->source, time);
 }
 
 /* What has come in before is seen all the same: EPOLL_CTL_ADD looks. */
@@ -488,7 +483,6 @@ zcio_reaper_new (GMainContext *context,
   self->watches = g_hash_table_new (g_int64_hash, g_int64_equal);
   self->next_token = 1;
   self->next_sweep = G_MAXINT64;
-  self->ready_time = G_MAXINT64;
   self->poll_fd = (GPollFD) { .fd = epoll_create1 (EPOLL_CLOEXEC), .events = G_IO_IN };
 
   self->source = g_source_new (&reaper_source_funcs, sizeof (ReaperSource));

@@ -90,6 +90,10 @@ gboolean zcio_send_request_init_vectors (ZcioSendRequest      *request,
                                          gboolean              zero_copy,
                                          GError              **error);
 
+/* Sets the error that they fail with, in the name of @function. Returns FALSE. */
+gboolean zcio_send_request_fail_too_large (const char         *function,
+                                         GError              **error);
+
 /* Field by field: a whole struct the compiler clears by an instruction that takes long to start. */
 static inline void
 zcio_send_request_clear (ZcioSendRequest *request)
@@ -127,7 +131,7 @@ zcio_send_request_init_buffer (ZcioSendRequest  *request,
   request->size = request->smallest = request->only.size;
 
   return G_LIKELY (request->size <= (gsize) G_MAXSSIZE) ||
-         zcio_send_request_init_buffers (request, buffer, 1, error);
+         zcio_send_request_fail_too_large ("writev_zerocopy", error);
 }
 
 /* What comes next, at most @max_size bytes in at most @max_vectors pieces. They are put into

@@ -17,9 +17,9 @@ G_STATIC_ASSERT (sizeof (GOutputVector) == sizeof (struct iovec));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, buffer) == G_STRUCT_OFFSET (struct iovec, iov_base));
 G_STATIC_ASSERT (G_STRUCT_OFFSET (GOutputVector, size) == G_STRUCT_OFFSET (struct iovec, iov_len));
 
-static G_NO_INLINE gboolean
-fail_too_large (const char  *function,
-                GError     **error)
+gboolean
+zcio_send_request_fail_too_large (const char  *function,
+                                  GError     **error)
 {
   g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                ZCIO_GIO_ (TOO_MUCH_VECTORS), function);
@@ -43,6 +43,9 @@ zcio_send_request_init_buffers (ZcioSendRequest  *request,
                                 gsize             n_buffers,
                                 GError          **error)
 {
+  if (n_buffers == 1)
+    return zcio_send_request_init_buffer (request, buffers, error);
+
   zcio_send_request_clear (request);
   request->buffers = buffers;
   request->n = n_buffers;
@@ -50,13 +53,7 @@ zcio_send_request_init_buffers (ZcioSendRequest  *request,
 
   for (gsize i = 0; i < n_buffers; i++)
     if (!add_size (request, g_bytes_get_size (buffers[i])))
-      return fail_too_large ("writev_zerocopy", error);
-
-  if (n_buffers == 1)
-    {
-      request->only.buffer = g_bytes_get_data (buffers[0], &request->only.size);
-      request->vectors = &request->only;
-    }
+      return zcio_send_request_fail_too_large ("writev_zerocopy", error);
 
   return TRUE;
 }
@@ -75,7 +72,8 @@ zcio_send_request_init_vectors (ZcioSendRequest      *request,
 
   for (gsize i = 0; i < n_vectors; i++)
     if (!add_size (request, vectors[i].size))
-      return fail_too_large (zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev", error);
+      return zcio_send_request_fail_too_large (zero_copy ? "writev_zerocopy_full" : "g_output_stream_writev",
+                                               error);
 
   return TRUE;
 }

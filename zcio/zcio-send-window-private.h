@@ -180,6 +180,7 @@ zcio_send_window_add (ZcioSendWindow *window,
     window->peak_bytes_in_flight = window->bytes_in_flight;
 }
 
+/* For the window alone. */
 void       zcio_released_append         (ZcioReleased           *released,
                                          ZcioWrite              *write);
 

@@ -67,7 +67,7 @@ may_send_alone_locked (ZcioTransmitter *self,
     return FALSE;
 
   unacknowledged = self->syscalls->get_unacknowledged (self->syscalls, fd);
-  own = zcio_transmitter_get_bytes_written_locked (self);
+  own = zcio_transmitter_get_bytes_written_locked (self, __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED));
   if (unacknowledged != 0 &&
       (unacknowledged < 0 || own < (guint64) unacknowledged + MAX_PACKET_SIZE))
     return FALSE;
@@ -477,7 +477,7 @@ end_locked (ZcioTransmitter *self,
 }
 
 static inline gboolean
-has_reap_count_locked (const ZcioTransmitter *self)
+has_enough_to_reap_locked (const ZcioTransmitter *self)
 {
   return self->sends_since_reap >= REAP_AFTER_SENDS || self->bytes_since_reap >= REAP_AFTER_BYTES;
 }
@@ -495,7 +495,7 @@ is_reap_due_locked (ZcioTransmitter       *self,
   if (self->window.sends_in_flight == 0)
     return FALSE;
 
-  if (has_reap_count_locked (self))
+  if (has_enough_to_reap_locked (self))
     return TRUE;
 
   if (zcio_copy_policy_will_zero_copy (&self->policy, size))
@@ -534,7 +534,7 @@ static inline gboolean
 is_flood_locked (const ZcioTransmitter *self)
 {
   return self->window.sends_in_flight > 0 && self->collected.head == NULL && self->to_log == 0 &&
-         !has_reap_count_locked (self);
+         !has_enough_to_reap_locked (self);
 }
 
 /* Returns whether all was accepted. If not, what came of it is left to send_locked (), which must
@@ -611,8 +611,8 @@ zcio_transmitter_send (ZcioTransmitter  *self,
   int fd = g_socket_get_fd (socket);
 
   g_mutex_lock (&self->lock);
-  if (G_LIKELY (may_send_locked (self) && fd >= 0 && is_flood_locked (self) && goes_whole_locked (self, request) &&
-                send_whole_locked (self, request, fd)))
+  if (G_LIKELY (fd >= 0 && may_send_locked (self) && is_flood_locked (self) &&
+                goes_whole_locked (self, request) && send_whole_locked (self, request, fd)))
     {
       end_locked (self, request);
       g_mutex_unlock (&self->lock);

@@ -241,13 +241,15 @@ zcio_transmitter_get_room_locked (const ZcioTransmitter *self)
   return self->max_bytes_in_flight > 0 ? self->max_bytes_in_flight - 1 : G_MAXUINT64;
 }
 
-/* All that the socket has accepted, by any way of the transmitter's. */
+/* All that the socket has accepted, by any way of the transmitter's; @plain_bytes was read from
+ * the field of that name.
+ */
 static inline guint64
-zcio_transmitter_get_bytes_written_locked (const ZcioTransmitter *self)
+zcio_transmitter_get_bytes_written_locked (const ZcioTransmitter *self,
+                                           guint64                plain_bytes)
 {
   return self->counters.bytes_zero_copied + self->counters.bytes_copied_by_choice +
-         self->counters.bytes_copied_for_enobufs +
-         __atomic_load_n (&self->plain_bytes, __ATOMIC_RELAXED);
+         self->counters.bytes_copied_for_enobufs + plain_bytes;
 }
 
 void             zcio_transmitter_unlock          (ZcioTransmitter    *self);

@@ -209,8 +209,7 @@ zcio_transmitter_get_statistics (ZcioTransmitter *self,
   statistics->sends_zero_copied = self->window.next - statistics->sends_copied_by_kernel;
   statistics->bytes_copied_by_choice += plain_bytes;
   statistics->sends_copied_by_choice += plain_sends;
-  statistics->bytes_written = statistics->bytes_zero_copied + statistics->bytes_copied_by_kernel +
-                              statistics->bytes_copied_by_choice + statistics->bytes_copied_for_enobufs;
+  statistics->bytes_written = zcio_transmitter_get_bytes_written_locked (self, plain_bytes);
   statistics->system_calls += plain_sends;
   statistics->sends_in_flight = self->window.sends_in_flight;
   statistics->bytes_in_flight = self->window.bytes_in_flight;
