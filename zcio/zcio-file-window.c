@@ -14,7 +14,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "zcio-pool-memory-private.h"
 #include "zcio-syscalls-private.h"
+
+/* For a mapping that prefers huge pages the kernel reads two of them ahead
+ * (do_sync_mmap_readahead ()). Who sends less than that of a file is not to wait for it.
+ */
+#define MIN_SIZE_FOR_HUGE_PAGES (2 * ZCIO_HUGE_PAGE_SIZE)
 
 /*
  * ZcioFileWindow:
@@ -69,6 +75,14 @@ zcio_file_window_new (int      fd,
    */
   if (zcio_syscalls_is_cached (fd, start, size))
     self->populated = size;
+  else if (size >= MIN_SIZE_FOR_HUGE_PAGES)
+    {
+      /* Pages come into memory now. A huge one is one fault and one pin, where small ones are 32
+       * faults and 512 pins; and that for each time that the file is sent.
+       */
+      zcio_syscalls_prefer_huge_pages (self->data, size);
+      (*system_calls)++;
+    }
   (*system_calls)++;
 
   return self;

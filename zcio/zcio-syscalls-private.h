@@ -93,6 +93,12 @@ ZcioSyscalls *zcio_syscalls_get_real    (void);
 int           zcio_syscalls_populate    (gconstpointer       address,
                                          gsize               size);
 
+/* Has what is read from the disk for a mapping of a file kept in huge pages, where the file
+ * system can. -1 if there are none.
+ */
+int           zcio_syscalls_prefer_huge_pages (gconstpointer  address,
+                                               gsize          size);
+
 /* Whether all of a file's range is in memory. FALSE where that cannot be told. */
 gboolean      zcio_syscalls_is_cached   (int                 fd,
                                          goffset             offset,

@@ -267,6 +267,13 @@ zcio_syscalls_populate (gconstpointer address,
   return madvise ((gpointer) address, size, MADV_POPULATE_READ);
 }
 
+int
+zcio_syscalls_prefer_huge_pages (gconstpointer address,
+                                 gsize size)
+{
+  return madvise ((gpointer) address, size, MADV_HUGEPAGE);
+}
+
 /* Linux 6.5 and newer tell, those since 6.13 only of files that one may write to. */
 gboolean
 zcio_syscalls_is_cached (int fd,
@@ -297,6 +304,14 @@ zcio_syscalls_is_cached (int fd,
 int
 zcio_syscalls_populate (gconstpointer address,
                         gsize size)
+{
+  errno = ENOSYS;
+  return -1;
+}
+
+int
+zcio_syscalls_prefer_huge_pages (gconstpointer address,
+                                 gsize size)
 {
   errno = ENOSYS;
   return -1;

@@ -359,7 +359,7 @@ write_block_from_file (BenchmarkStream      *stream,
     {
       if (file >= 0)
         close (file);
-      file = benchmark_memory_open_file (block->size, error);
+      file = benchmark_memory_open_file (block->size, BENCHMARK_FILE_PIECE, error);
       file_size = file >= 0 ? block->size : 0;
     }
 

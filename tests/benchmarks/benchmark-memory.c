@@ -94,10 +94,11 @@ benchmark_memory_get (gsize size,
 
 int
 benchmark_memory_open_file (gsize    size,
+                            gsize    piece,
                             GError **error)
 {
   g_autofree char *name = NULL;
-  g_autofree char *block = g_malloc (1024 * 1024);
+  g_autofree char *block = g_malloc (piece);
   int fd;
 
   fd = g_file_open_tmp ("zcio-benchmark-XXXXXX", &name, error);
@@ -105,10 +106,10 @@ benchmark_memory_open_file (gsize    size,
     return -1;
   g_unlink (name);
 
-  memset (block, 'z', 1024 * 1024);
+  memset (block, 'z', piece);
   for (gsize done = 0; done < size;)
     {
-      gssize n = write (fd, block, MIN (size - done, 1024 * 1024));
+      gssize n = write (fd, block, MIN (size - done, piece));
 
       if (n < 0)
         {

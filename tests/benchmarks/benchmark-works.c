@@ -333,13 +333,15 @@ run_splice (BenchmarkRun *run,
 {
   static int file = -1;
   static gsize file_size;
+  static gsize file_piece;
 
-  if (file < 0 || file_size != run->parameter)
+  if (file < 0 || file_size != run->parameter || file_piece != run->work->file_piece)
     {
       if (file >= 0)
         close (file);
-      file = benchmark_memory_open_file (run->parameter, error);
+      file = benchmark_memory_open_file (run->parameter, run->work->file_piece, error);
       file_size = run->parameter;
+      file_piece = run->work->file_piece;
     }
 
   return file >= 0 && measure (run, 1, splice_file, &file, error);
@@ -477,6 +479,15 @@ const BenchmarkWork benchmark_works[] = {
     .name = "splice",
     .summary = "a cached file",
     .parameters = splice_sizes,
+    .file_piece = BENCHMARK_FILE_PIECE,
+    .suits = suits_splice,
+    .run = run_splice,
+  },
+  {
+    .name = "splice-huge",
+    .summary = "a file that is cached in huge pages, where the file system has them",
+    .parameters = splice_sizes,
+    .file_piece = BENCHMARK_FILE_HUGE_PIECE,
     .suits = suits_splice,
     .run = run_splice,
   },
@@ -507,6 +518,7 @@ const BenchmarkWork benchmark_works[] = {
     .summary = "a cached file, where the kernel copies what is sent by zero-copy",
     .place = BENCHMARK_PLACE_LOOPBACK,
     .parameters = splice_sizes,
+    .file_piece = BENCHMARK_FILE_PIECE,
     .suits = suits_splice,
     .run = run_splice,
   },

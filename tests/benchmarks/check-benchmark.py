@@ -60,7 +60,7 @@ class Benchmark(unittest.TestCase):
                                    '--parameter=67108864', '--parameter=256')
         works = {result['work'] for result in report['results']}
         self.assertEqual(works, {'write', 'migrate', 'fan-out', 'splice', 'small', 'main-loop',
-                                 'loopback', 'loopback-splice', 'idle'})
+                                 'loopback', 'loopback-splice', 'splice-huge', 'idle'})
         for result in report['results']:
             with self.subTest(work=result['work'], contender=result['contender']):
                 self.check_result(result)
