@@ -27,6 +27,9 @@
 #define FILE_WINDOW (4 * 1024 * 1024)
 #define READ_SIZE (64 * 1024)
 
+/* The file from which a block is sent is written in pieces of this size. */
+#define FILE_PIECE (1024 * 1024)
+
 /* The sends in flight are kept in a ring, to know how many bytes a notification
  * stands for. */
 #define RING_SIZE 65536
@@ -359,7 +362,7 @@ write_block_from_file (BenchmarkStream      *stream,
     {
       if (file >= 0)
         close (file);
-      file = benchmark_memory_open_file (block->size, BENCHMARK_FILE_PIECE, error);
+      file = benchmark_memory_open_file (block->size, FILE_PIECE, error);
       file_size = file >= 0 ? block->size : 0;
     }
 

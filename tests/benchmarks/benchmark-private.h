@@ -62,11 +62,6 @@ typedef struct
 const BenchmarkMemory *benchmark_memory_get (gsize size,
                                              gsize block_size);
 
-/* How a file usually comes into the page cache, and so that it lies there in huge pages, where the
- * file system has them: they are no larger than what is written at once. */
-#define BENCHMARK_FILE_PIECE ((gsize) 1024 * 1024)
-#define BENCHMARK_FILE_HUGE_PIECE ((gsize) 2 * 1024 * 1024)
-
 /* A file of @size bytes in the page cache, without a name any more, written in pieces of
  * @piece. */
 int benchmark_memory_open_file (gsize    size,
@@ -240,7 +235,6 @@ typedef struct
  * @summary: what is done
  * @parameters: what to do it with, ending with 0
  * @parameter_unit: what the parameter counts, %NULL if it is a size
- * @file_piece: in what pieces the file was written that is sent
  * @counts_memory: whether memory is the result, and not CPU
  * @suits: whether a contender can take part
  * @run: does it once
@@ -252,7 +246,6 @@ struct _BenchmarkWork
   BenchmarkPlace place;
   const gsize *parameters;
   const char *parameter_unit;
-  gsize file_piece;
   gboolean counts_memory;
   gboolean (*suits) (const BenchmarkContender *contender);
   gboolean (*run) (BenchmarkRun *run, GError **error);

@@ -318,13 +318,13 @@ splice_file (BenchmarkRun *run,
              gpointer      data,
              GError      **error)
 {
-  guint64 n = MAX (1, get_volume (run, MIB) / run->parameter);
+  guint64 n = MAX (1, get_volume (run, MIB) / SPLICE_FILE);
 
   for (guint64 i = 0; i < n; i++)
-    if (!run->contender->splice (streams->pdata[0], *(int *) data, run->parameter, error))
+    if (!run->contender->splice (streams->pdata[0], *(int *) data, SPLICE_FILE, error))
       return 0;
 
-  return n * run->parameter;
+  return n * SPLICE_FILE;
 }
 
 static gboolean
@@ -332,16 +332,14 @@ run_splice (BenchmarkRun *run,
             GError      **error)
 {
   static int file = -1;
-  static gsize file_size;
   static gsize file_piece;
 
-  if (file < 0 || file_size != run->parameter || file_piece != run->work->file_piece)
+  if (file < 0 || file_piece != run->parameter)
     {
       if (file >= 0)
         close (file);
-      file = benchmark_memory_open_file (run->parameter, run->work->file_piece, error);
-      file_size = run->parameter;
-      file_piece = run->work->file_piece;
+      file = benchmark_memory_open_file (SPLICE_FILE, run->parameter, error);
+      file_piece = run->parameter;
     }
 
   return file >= 0 && measure (run, 1, splice_file, &file, error);
@@ -446,7 +444,9 @@ static const gsize write_sizes[] = {
 static const gsize loopback_sizes[] = { KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 0 };
 static const gsize small_sizes[] = { SMALL_WRITE, 0 };
 static const gsize main_loop_sizes[] = { 256 * KIB, 0 };
-static const gsize splice_sizes[] = { SPLICE_FILE, 0 };
+/* The page cache holds a file in as large pieces as it was written in, where the file system can. */
+static const gsize splice_pieces[] = { 4 * KIB, 64 * KIB, MIB, 2 * MIB, 0 };
+static const gsize loopback_splice_pieces[] = { MIB, 0 };
 static const gsize migrate_streams[] = { 1, 2, 8, 0 };
 static const gsize fan_out_streams[] = { FAN_OUT_STREAMS, 0 };
 static const gsize idle_streams[] = { IDLE_STREAMS, 0 };
@@ -477,17 +477,8 @@ const BenchmarkWork benchmark_works[] = {
   },
   {
     .name = "splice",
-    .summary = "a cached file",
-    .parameters = splice_sizes,
-    .file_piece = BENCHMARK_FILE_PIECE,
-    .suits = suits_splice,
-    .run = run_splice,
-  },
-  {
-    .name = "splice-huge",
-    .summary = "a file that is cached in huge pages, where the file system has them",
-    .parameters = splice_sizes,
-    .file_piece = BENCHMARK_FILE_HUGE_PIECE,
+    .summary = "a file that is cached in pieces of this size",
+    .parameters = splice_pieces,
     .suits = suits_splice,
     .run = run_splice,
   },
@@ -515,10 +506,9 @@ const BenchmarkWork benchmark_works[] = {
   },
   {
     .name = "loopback-splice",
-    .summary = "a cached file, where the kernel copies what is sent by zero-copy",
+    .summary = "the same, where the kernel copies what is sent by zero-copy",
     .place = BENCHMARK_PLACE_LOOPBACK,
-    .parameters = splice_sizes,
-    .file_piece = BENCHMARK_FILE_PIECE,
+    .parameters = loopback_splice_pieces,
     .suits = suits_splice,
     .run = run_splice,
   },
