@@ -233,10 +233,10 @@ main (int argc,
 {
   g_test_init (&argc, &argv, G_TEST_OPTION_ISOLATE_DIRS, NULL);
 
-  g_test_add_func ("/file-window/content", test_content);
-  g_test_add_func ("/file-window/bounds", test_bounds);
-  g_test_add_func ("/file-window/cut-off", test_cut_off);
-  g_test_add_func ("/file-window/huge-pages", test_huge_pages);
+  g_test_add_func ("/zcio/file-window/content", test_content);
+  g_test_add_func ("/zcio/file-window/bounds", test_bounds);
+  g_test_add_func ("/zcio/file-window/cut-off", test_cut_off);
+  g_test_add_func ("/zcio/file-window/huge-pages", test_huge_pages);
 
   return g_test_run ();
 }

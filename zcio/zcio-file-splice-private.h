@@ -10,6 +10,7 @@
 
 #include "zcio-buffer-pool.h"
 #include "zcio-file-window-private.h"
+#include "zcio-splice-policy-private.h"
 #include "zcio-transmitter-private.h"
 
 G_BEGIN_DECLS
@@ -41,6 +42,7 @@ typedef enum
  * @is_seekable: whether the descriptor has an offset, which is the source's position
  * @position: where to go on in the file
  * @size: the size of the file when it was last asked for
+ * @policy: in mode AUTO, whether the file is mapped
  * @cannot_map: the file cannot be mapped, or not be read through a mapping
  * @holds_source: whether the source's pending flag is set by us
  * @guards_sigpipe: whether the program would get SIGPIPE if it was not held back
@@ -49,8 +51,8 @@ typedef enum
  * @sent: what was accepted of @buffer
  * @bytes: bytes that the socket accepted so far
  *
- * One splice on its way. It has no state of its own between two sends but the position, so
- * that it can go on in a different way at any time.
+ * One splice on its way. It has no state of its own between two sends but the position, and what
+ * was measured, so that it can go on in a different way at any time.
  */
 typedef struct
 {
@@ -64,6 +66,7 @@ typedef struct
   goffset position;
   goffset size;
   ZcioFileWindow *window;
+  ZcioSplicePolicy policy;
   gboolean cannot_map;
   gboolean holds_source;
   gboolean guards_sigpipe;

@@ -166,6 +166,7 @@ zcio_file_splice_init (ZcioFileSplice   *self,
   if (!self->holds_source)
     g_input_stream_clear_pending (source);
   self->guards_sigpipe = self->holds_source && !is_sigpipe_ignored ();
+  zcio_splice_policy_init (&self->policy);
 
   return TRUE;
 }
@@ -174,7 +175,7 @@ zcio_file_splice_init (ZcioFileSplice   *self,
 static void
 leave_source (ZcioFileSplice *self)
 {
-  g_clear_pointer (&self->window, zcio_file_window_unref);
+  g_clear_pointer (&self->window, zcio_file_window_free);
 
   if (self->is_seekable)
     lseek (self->fd, self->position, SEEK_SET);
@@ -242,14 +243,16 @@ update_size (ZcioFileSplice *self,
   return TRUE;
 }
 
-/* Makes a window at the position, with pages that are in memory: while it sends, the
- * transmitter holds its lock, and that is no time to wait for a disk.
+/* Makes a window at the position, of no more than *@size, with pages that are in memory: while it
+ * sends, the transmitter holds its lock, and that is no time to wait for a disk.
  */
 static gboolean
 prepare_window (ZcioFileSplice *self,
                 gsize          *size,
                 guint64        *system_calls)
 {
+  goffset end = *size < (guint64) (self->size - self->position) ? self->position + (goffset) *size
+                                                                : self->size;
   gsize in_window = 0;
 
   if (self->window != NULL)
@@ -257,14 +260,14 @@ prepare_window (ZcioFileSplice *self,
 
   if (in_window == 0)
     {
-      g_clear_pointer (&self->window, zcio_file_window_unref);
-      self->window = zcio_file_window_new (self->fd, self->position, self->size, system_calls);
+      g_clear_pointer (&self->window, zcio_file_window_free);
+      self->window = zcio_file_window_new (self->fd, self->position, end, system_calls);
       if (self->window == NULL)
         return FALSE;
       zcio_file_window_get (self->window, self->position, &in_window);
     }
 
-  *size = MIN (*size, in_window);
+  *size = MIN (MIN (*size, in_window), ZCIO_MAX_SEND_SIZE);
   return zcio_file_window_populate (self->window, self->position, *size, system_calls);
 }
 
@@ -275,13 +278,14 @@ cannot_read_window (ZcioFileSplice *self,
 {
   goffset size = self->size;
 
-  g_clear_pointer (&self->window, zcio_file_window_unref);
+  g_clear_pointer (&self->window, zcio_file_window_free);
   self->cannot_map = !update_size (self, system_calls) || self->size >= size;
 }
 
 /*
- * By zero-copy, from a mapping. Where the file ends is asked for right before the send, so
- * that what was cut off since is an EFAULT, but for the rest of its last page, which is zeros.
+ * By zero-copy, from a mapping: at most @size bytes. Where the file ends is asked for right before
+ * the send, so that what was cut off since is an EFAULT, but for the rest of its last page, which
+ * is zeros.
  */
 static ZcioSpliceResult
 send_mapped (ZcioFileSplice  *self,
@@ -306,8 +310,6 @@ send_mapped (ZcioFileSplice  *self,
   vector.size = MIN (size, (gsize) MAX (self->size - self->position, 0));
   zcio_send_request_init_vectors (&request, &vector, 1, TRUE, NULL);
   request.keep_off = TRUE;
-  request.release = (GDestroyNotify) zcio_file_window_unref;
-  request.release_data = zcio_file_window_ref (self->window);
 
   result = send_request (self, &request, &local_error);
   self->position += request.written;
@@ -418,11 +420,24 @@ is_file_readable (ZcioFileSplice *self)
   return pread (self->fd, &byte, 1, self->position) >= 0;
 }
 
+/* Where it was only tried, mapping it does well enough. */
+static ZcioSpliceResult
+cannot_send_file (ZcioFileSplice *self)
+{
+  if (!self->policy.is_trial)
+    return read_instead (self);
+
+  zcio_splice_policy_stay (&self->policy);
+  return ZCIO_SPLICE_GO_ON;
+}
+
+/* By sendfile (): at most @size bytes. */
 static ZcioSpliceResult
 send_file (ZcioFileSplice  *self,
+           gsize            size,
            GError         **error)
 {
-  gsize asked = SHARE_SIZE;
+  gsize asked = MIN (size, SHARE_SIZE);
   int errsv;
   gssize n;
 
@@ -446,33 +461,78 @@ send_file (ZcioFileSplice  *self,
   if (errsv == EAGAIN)
     return ZCIO_SPLICE_WAIT_WRITABLE;
   if (!is_socket_error (errsv) || !is_file_readable (self))
-    return read_instead (self);
+    return cannot_send_file (self);
 
   set_socket_error (errsv, error);
   return ZCIO_SPLICE_FAILED;
+}
+
+/* The cheaper way. To undo a mapping is a part of its price. */
+static ZcioSpliceResult
+send_by_policy (ZcioFileSplice  *self,
+                GError         **error)
+{
+  ZcioSyscalls *syscalls = self->transmitter->syscalls;
+  goffset start = self->position;
+  gsize size;
+  gboolean maps = zcio_splice_policy_maps (&self->policy, (guint64) (self->size - start), &size);
+  gboolean measures = zcio_splice_policy_measures (&self->policy);
+  ZcioSpliceSample before = { 0 };
+  ZcioSpliceSample sample = { 0 };
+  ZcioSpliceResult result;
+
+  if (measures)
+    syscalls->get_usage (syscalls, &before.cpu, &before.faults);
+
+  result = maps ? send_mapped (self, size, error) : send_file (self, size, error);
+  sample.bytes = (guint64) (self->position - start);
+  if (sample.bytes == size)
+    g_clear_pointer (&self->window, zcio_file_window_free);
+
+  if (measures)
+    {
+      syscalls->get_usage (syscalls, &sample.cpu, &sample.faults);
+      sample.cpu -= before.cpu;
+      sample.faults -= before.faults;
+      zcio_transmitter_add_spliced (self->transmitter, 0, 0, 0, 4);
+    }
+  zcio_splice_policy_sent (&self->policy, &sample);
+
+  return result;
 }
 
 static ZcioSpliceResult
 step_file (ZcioFileSplice  *self,
            GError         **error)
 {
+  ZcioSyscalls *syscalls = self->transmitter->syscalls;
   gboolean is_probe = FALSE;
   gsize size = 0;
 
   if (self->position < self->size)
-    size = MIN (ZCIO_MAX_SEND_SIZE, (guint64) (self->size - self->position));
+    size = MIN (G_MAXSSIZE, (guint64) (self->size - self->position));
 
   if (size > 0 && !self->cannot_map &&
       zcio_transmitter_may_zero_copy (self->transmitter, size, &is_probe))
-    return send_mapped (self, is_probe ? MIN (size, PROBE_SIZE) : size, error);
+    {
+      if (is_probe)
+        return send_mapped (self, MIN (size, PROBE_SIZE), error);
+
+      /* What is asked for by hand is not weighed. */
+      if (zcio_transmitter_get_mode (self->transmitter) == ZCIO_ZERO_COPY_MODE_ALWAYS ||
+          syscalls->send_file == NULL)
+        return send_mapped (self, size, error);
+
+      return send_by_policy (self, error);
+    }
 
   /* No longer by zero-copy, for now or for good. */
-  g_clear_pointer (&self->window, zcio_file_window_unref);
-  if (self->transmitter->syscalls->send_file == NULL)
+  g_clear_pointer (&self->window, zcio_file_window_free);
+  if (syscalls->send_file == NULL)
     return read_instead (self);
 
   /* At what was the end there may be more by now; and that it is the end, the kernel says. */
-  return send_file (self, error);
+  return send_file (self, SHARE_SIZE, error);
 }
 
 /* Pipes */

@@ -20,7 +20,8 @@ G_BEGIN_DECLS
  *
  * A mapping of a part of a file. Nothing but the kernel may read it: the file may be cut off
  * at any time, and then a page that is gone is an EFAULT for the kernel, but a SIGBUS for a
- * program. References may be dropped in any thread.
+ * program. It may be freed while what was sent from it is in flight: the kernel holds the pages
+ * themselves.
  */
 typedef struct _ZcioFileWindow ZcioFileWindow;
 
@@ -29,8 +30,7 @@ ZcioFileWindow *zcio_file_window_new      (int              fd,
                                            goffset          position,
                                            goffset          end,
                                            guint64         *system_calls);
-ZcioFileWindow *zcio_file_window_ref      (ZcioFileWindow  *self);
-void            zcio_file_window_unref    (ZcioFileWindow  *self);
+void            zcio_file_window_free     (ZcioFileWindow  *self);
 
 /* Where @position is in memory, and how much of it there is in the window, which may be 0. */
 gconstpointer   zcio_file_window_get      (ZcioFileWindow  *self,
@@ -44,6 +44,6 @@ gboolean        zcio_file_window_populate (ZcioFileWindow  *self,
                                            gsize            size,
                                            guint64         *system_calls);
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (ZcioFileWindow, zcio_file_window_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (ZcioFileWindow, zcio_file_window_free)
 
 G_END_DECLS

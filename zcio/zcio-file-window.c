@@ -30,7 +30,6 @@
  */
 struct _ZcioFileWindow
 {
-  gatomicrefcount ref_count;
   guint8 *data;
   gsize size;
   goffset start;
@@ -65,7 +64,6 @@ zcio_file_window_new (int      fd,
   (*system_calls)++;
 
   self = g_new0 (ZcioFileWindow, 1);
-  g_atomic_ref_count_init (&self->ref_count);
   self->data = data;
   self->size = size;
   self->start = start;
@@ -88,19 +86,9 @@ zcio_file_window_new (int      fd,
   return self;
 }
 
-ZcioFileWindow *
-zcio_file_window_ref (ZcioFileWindow *self)
-{
-  g_atomic_ref_count_inc (&self->ref_count);
-  return self;
-}
-
 void
-zcio_file_window_unref (ZcioFileWindow *self)
+zcio_file_window_free (ZcioFileWindow *self)
 {
-  if (!g_atomic_ref_count_dec (&self->ref_count))
-    return;
-
   munmap (self->data, self->size);
   g_free (self);
 }

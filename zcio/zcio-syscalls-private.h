@@ -41,6 +41,8 @@ typedef struct _ZcioSyscalls ZcioSyscalls;
  * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
  * @get_time: g_get_monotonic_time ()
  * @get_coarse_time: the same clock, some milliseconds late, but cheap
+ * @get_usage: nanoseconds of CPU that the calling thread has used, and page faults that it has
+ *   met; or %NULL, and then so is @send_file
  * @send_file: sendfile () to the socket @fd, from @offset of @file_fd; or %NULL
  * @move_pipe: splice () to the socket @fd, from a pipe, without waiting for it; or %NULL
  *
@@ -68,6 +70,9 @@ struct _ZcioSyscalls
                                 int                  fd);
   gint64 (*get_time)           (ZcioSyscalls        *self);
   gint64 (*get_coarse_time)    (ZcioSyscalls        *self);
+  void   (*get_usage)          (ZcioSyscalls        *self,
+                                guint64             *cpu,
+                                guint64             *faults);
   gssize (*send_file)          (ZcioSyscalls        *self,
                                 int                  fd,
                                 int                  file_fd,

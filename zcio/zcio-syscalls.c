@@ -23,6 +23,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -239,6 +240,21 @@ real_get_coarse_time (ZcioSyscalls *self)
 
 #ifdef __linux__
 
+/* The time that getrusage () tells may be one of the last tick. */
+static void
+real_get_usage (ZcioSyscalls *self,
+                guint64 *cpu,
+                guint64 *faults)
+{
+  struct timespec time = { 0, 0 };
+  struct rusage usage = { 0 };
+
+  clock_gettime (CLOCK_THREAD_CPUTIME_ID, &time);
+  getrusage (RUSAGE_THREAD, &usage);
+  *cpu = (guint64) time.tv_sec * 1000000000 + (guint64) time.tv_nsec;
+  *faults = (guint64) usage.ru_minflt;
+}
+
 static gssize
 real_send_file (ZcioSyscalls *self,
                 int fd,
@@ -298,6 +314,7 @@ zcio_syscalls_is_cached (int fd,
 #else
 
 /* Each system has a sendfile () of its own. What is missing is read and written. */
+#define real_get_usage NULL
 #define real_send_file NULL
 #define real_move_pipe NULL
 
@@ -336,6 +353,7 @@ static ZcioSyscalls real_syscalls = {
   .get_unacknowledged = real_get_unacknowledged,
   .get_time = real_get_time,
   .get_coarse_time = real_get_coarse_time,
+  .get_usage = real_get_usage,
   .send_file = real_send_file,
   .move_pipe = real_move_pipe,
 };

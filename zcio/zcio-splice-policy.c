@@ -1,0 +1,151 @@
+/* zcio-splice-policy.c - which way of sending a file takes less CPU
+ *
+ * This file is part of zcio
+ *
+ * SPDX-FileCopyrightText: The zcio authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "config.h"
+
+#include "zcio-splice-policy-private.h"
+
+#define MIB ((guint64) 1024 * 1024)
+
+/* What a mapping costs beside its faults, to make and to undo it, has to be a small part of the
+ * measurement, as it is of a whole window; sendfile () has no such costs.
+ */
+#define MAPPED_TRIAL (4 * MIB)
+#define SHARED_TRIAL (1 * MIB)
+
+/* Trials, if they change nothing, are so far apart that they cost a hundredth or so, and then
+ * less and less.
+ */
+#define FIRST_PAUSE (64 * MIB)
+#define MAX_PAUSE (1024 * MIB)
+#define PAUSE_FACTOR 4
+
+/* With less left of the file a trial does not pay, whatever comes of it. */
+#define MIN_REST (8 * MIB)
+
+/* So much before a trial is measured, to compare; to look at the time costs something, too. */
+#define RUN_UP MAPPED_TRIAL
+
+/* In percent; what is measured scatters, since whatever interrupts a thread counts as its own. */
+#define MIN_GAIN 10
+
+void
+zcio_splice_policy_init (ZcioSplicePolicy *policy)
+{
+  *policy = (ZcioSplicePolicy) {
+    .maps = TRUE,
+    .until_trial = RUN_UP,
+    .pause = FIRST_PAUSE,
+  };
+}
+
+/* Small pages are mapped 16 at a time (fault_around_bytes), a huge one by a single fault. Then
+ * sendfile (), which looks at each page of 4 KiB, takes twice the CPU.
+ */
+static gboolean
+has_huge_pages (const ZcioSplicePolicy *policy)
+{
+  return policy->maps && policy->kept.faults * MIB < policy->kept.bytes;
+}
+
+static guint64
+get_trial_size (const ZcioSplicePolicy *policy)
+{
+  return policy->maps ? SHARED_TRIAL : MAPPED_TRIAL;
+}
+
+/* What was measured is forgotten: the file need not be the same all along. */
+static void
+put_off_trial (ZcioSplicePolicy *policy)
+{
+  policy->until_trial = policy->pause;
+  policy->pause = MIN (policy->pause * PAUSE_FACTOR, MAX_PAUSE);
+  policy->is_trial = FALSE;
+  policy->trial = (ZcioSpliceSample) { 0, 0, 0 };
+  policy->kept = (ZcioSpliceSample) { 0, 0, 0 };
+}
+
+gboolean
+zcio_splice_policy_maps (ZcioSplicePolicy *policy,
+                         guint64           left,
+                         gsize            *size)
+{
+  guint64 most;
+
+  if (policy->until_trial == 0 && !policy->is_trial)
+    {
+      if (left >= MIN_REST && !has_huge_pages (policy))
+        policy->is_trial = TRUE;
+      else
+        put_off_trial (policy);
+    }
+
+  if (policy->is_trial)
+    most = get_trial_size (policy) - policy->trial.bytes;
+  else if (policy->until_trial > RUN_UP)
+    most = policy->until_trial - RUN_UP;
+  else
+    most = policy->until_trial;
+
+  *size = (gsize) MIN (MIN (most, left), G_MAXSIZE);
+  return policy->maps != policy->is_trial;
+}
+
+gboolean
+zcio_splice_policy_measures (const ZcioSplicePolicy *policy)
+{
+  return policy->until_trial <= RUN_UP;
+}
+
+static gboolean
+is_cheaper (const ZcioSpliceSample *sample,
+            const ZcioSpliceSample *than)
+{
+  double cost = (double) sample->cpu / (double) sample->bytes;
+  double other_cost = (double) than->cpu / (double) than->bytes;
+
+  return cost * (100 + MIN_GAIN) < other_cost * 100;
+}
+
+static void
+end_trial (ZcioSplicePolicy *policy)
+{
+  if (is_cheaper (&policy->trial, &policy->kept))
+    {
+      policy->maps = !policy->maps;
+      policy->pause = FIRST_PAUSE;
+    }
+
+  put_off_trial (policy);
+}
+
+void
+zcio_splice_policy_sent (ZcioSplicePolicy       *policy,
+                         const ZcioSpliceSample *sample)
+{
+  ZcioSpliceSample *sum = policy->is_trial ? &policy->trial : &policy->kept;
+
+  if (zcio_splice_policy_measures (policy))
+    {
+      sum->bytes += sample->bytes;
+      sum->cpu += sample->cpu;
+      sum->faults += sample->faults;
+    }
+
+  if (!policy->is_trial)
+    policy->until_trial -= MIN (policy->until_trial, sample->bytes);
+  else if (policy->trial.bytes >= get_trial_size (policy))
+    end_trial (policy);
+}
+
+void
+zcio_splice_policy_stay (ZcioSplicePolicy *policy)
+{
+  policy->is_trial = FALSE;
+  policy->until_trial = G_MAXUINT64;
+}
