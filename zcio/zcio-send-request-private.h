@@ -135,8 +135,7 @@ zcio_send_request_init_buffer (ZcioSendRequest  *request,
 }
 
 /* What comes next, at most @max_size bytes in at most @max_vectors pieces. They are put into
- * @vectors, unless the request has them as they are needed. A size of 0 means that only empty
- * ones are left.
+ * @vectors, unless the request has them as they are needed.
  */
 void     zcio_send_request_gather       (const ZcioSendRequest *request,
                                          struct iovec          *vectors,

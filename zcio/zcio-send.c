@@ -349,7 +349,7 @@ send_planned_locked (ZcioTransmitter     *self,
   return n;
 }
 
-/* What to send next, and how: a plan of size 0 where only empty parts are left. */
+/* What to send next, and how. */
 static void
 decide_locked (ZcioTransmitter *self,
                ZcioSendRequest *request,
@@ -361,7 +361,7 @@ decide_locked (ZcioTransmitter *self,
 {
   zcio_send_request_gather (request, parts->vectors, max_vectors,
                             get_max_size_locked (self, request), parts);
-  if (parts->size > 0 && may_zero_copy_locked (self, request, fd, now))
+  if (may_zero_copy_locked (self, request, fd, now))
     zcio_copy_policy_plan (&self->policy, parts->vectors, parts->n, parts->size, now, plan);
   else
     *plan = (ZcioCopyPlan) { .n_vectors = parts->n, .size = parts->size };
@@ -381,12 +381,9 @@ send_vectors_locked (ZcioTransmitter *self,
 
   decide_locked (self, request, fd, max_vectors, now, &parts, &plan);
   *asked = plan.size;
-  if (plan.size == 0)
-    {
-      request->index = request->n;
-      return 0;
-    }
 
+  /* Something is left, and empty parts go with what they are next to. */
+  g_assert (plan.size > 0);
   g_assert (!request->tried || (plan.zero_copy && plan.size == request->size));
   return send_planned_locked (self, request, fd, &parts, &plan);
 }
