@@ -231,7 +231,7 @@ int
 main (int argc,
       char *argv[])
 {
-  g_test_init (&argc, &argv, G_TEST_OPTION_ISOLATE_DIRS, NULL);
+  g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/zcio/file-window/content", test_content);
   g_test_add_func ("/zcio/file-window/bounds", test_bounds);
