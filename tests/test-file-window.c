@@ -57,7 +57,7 @@ assert_pattern (int fd,
 
   while (position < end)
     {
-      g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, position, end, &system_calls);
+      g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, position, G_MAXSIZE, end, &system_calls);
       g_autofree guint8 *expected = NULL;
       gconstpointer data;
       gsize size;
@@ -97,7 +97,8 @@ test_bounds (void)
 {
   guint64 system_calls = 0;
   int fd = make_file (FILE_SIZE);
-  g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, 2 * MIB, FILE_SIZE, &system_calls);
+  g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, 2 * MIB, G_MAXSIZE, FILE_SIZE, &system_calls);
+  g_autoptr (ZcioFileWindow) small = zcio_file_window_new (fd, 4096 + 5, 10, FILE_SIZE, &system_calls);
   gsize size = 1;
 
   g_test_summary ("A window ends at a multiple of the windows' size, and says so of what is outside");
@@ -109,6 +110,11 @@ test_bounds (void)
   g_assert_cmpuint (size, ==, 0);
   g_assert_nonnull (zcio_file_window_get (window, ZCIO_FILE_WINDOW_SIZE - 1, &size));
   g_assert_cmpuint (size, ==, 1);
+
+  g_assert_nonnull (small);
+  g_assert_nonnull (zcio_file_window_get (small, 4096 + 5, &size));
+  g_assert_cmpuint (size, ==, 10);
+  g_assert_null (zcio_file_window_get (small, 4096 + 15, &size));
   close (fd);
 }
 
@@ -117,7 +123,7 @@ static void
 forget (int fd)
 {
   g_assert_no_errno (fsync (fd));
-  g_assert_no_errno (posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED));
+  g_assert_cmpint (posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED), ==, 0);
 }
 
 static void
@@ -137,7 +143,7 @@ test_cut_off (void)
       return;
     }
 
-  window = zcio_file_window_new (fd, 0, 4 * MIB, &system_calls);
+  window = zcio_file_window_new (fd, 0, G_MAXSIZE, 4 * MIB, &system_calls);
   g_assert_nonnull (window);
   g_assert_no_errno (ftruncate (fd, MIB));
 
@@ -217,13 +223,56 @@ test_huge_pages (void)
   forget (fd);
   for (gsize start = 0; start < size; start += ZCIO_FILE_WINDOW_SIZE)
     {
-      g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, (goffset) start, (goffset) size, &system_calls);
+      g_autoptr (ZcioFileWindow) window = zcio_file_window_new (fd, (goffset) start, G_MAXSIZE, (goffset) size, &system_calls);
 
       g_assert_nonnull (window);
       for (gsize done = 0; done < ZCIO_FILE_WINDOW_SIZE; done += MIB)
         g_assert_true (zcio_file_window_populate (window, (goffset) (start + done), MIB, &system_calls));
     }
   g_assert_cmpuint (get_huge (fd, size), ==, size);
+  close (fd);
+}
+
+static void
+test_short (void)
+{
+  const gsize size = 3 * MIB;
+  g_autoptr (ZcioFileWindow) window = NULL;
+  guint64 system_calls = 0;
+  int fd = make_file (size);
+
+  g_test_summary ("Of a short file no more is read at once than is asked for");
+
+  forget (fd);
+  window = zcio_file_window_new (fd, 0, G_MAXSIZE, (goffset) size, &system_calls);
+  g_assert_nonnull (window);
+  g_assert_true (zcio_file_window_populate (window, 0, size, &system_calls));
+  g_assert_cmpuint (get_huge (fd, size), ==, 0);
+  close (fd);
+}
+
+static void
+test_cached (void)
+{
+  const gsize size = 8 * MIB;
+  g_autoptr (ZcioFileWindow) window = NULL;
+  guint64 system_calls = 0;
+  int fd = make_file (size);
+
+  g_test_summary ("Of a file in memory nothing is populated, and no pages are preferred");
+
+  if (!zcio_syscalls_is_cached (fd, 0, size))
+    {
+      g_test_skip ("this kernel does not tell what is in memory");
+      close (fd);
+      return;
+    }
+
+  /* mmap (), munmap () and cachestat () */
+  window = zcio_file_window_new (fd, 0, 5 * MIB, (goffset) size, &system_calls);
+  g_assert_nonnull (window);
+  g_assert_true (zcio_file_window_populate (window, 0, 5 * MIB, &system_calls));
+  g_assert_cmpuint (system_calls, ==, 3);
   close (fd);
 }
 
@@ -237,6 +286,8 @@ main (int argc,
   g_test_add_func ("/zcio/file-window/bounds", test_bounds);
   g_test_add_func ("/zcio/file-window/cut-off", test_cut_off);
   g_test_add_func ("/zcio/file-window/huge-pages", test_huge_pages);
+  g_test_add_func ("/zcio/file-window/short", test_short);
+  g_test_add_func ("/zcio/file-window/cached", test_cached);
 
   return g_test_run ();
 }

@@ -13,15 +13,38 @@
 
 #define MIB ((guint64) 1024 * 1024)
 
-/* A file, and what it takes to send a MiB of it; some of the file is sent in vain, in no bytes. */
+/*
+ * File:
+ * @mapped_cpu: what a MiB takes from a mapping
+ * @shared_cpu: what a MiB takes by sendfile ()
+ * @faults: of 4 MiB that are mapped
+ * @cold_from: from here to @cold_to it has to be read from the disk
+ */
 typedef struct
 {
   guint64 size;
   guint64 mapped_cpu;
   guint64 shared_cpu;
-  guint64 mapped_faults;
+  guint64 faults;
   gsize most_at_once;
+  guint64 cold_from;
+  guint64 cold_to;
 } File;
+
+static void
+assert_answer (ZcioSplicePolicy *policy,
+               guint64           left,
+               gboolean          maps,
+               gsize             size,
+               gboolean          measures)
+{
+  gboolean measures_again = FALSE;
+  gsize size_again = 0;
+
+  g_assert_cmpint (zcio_splice_policy_maps (policy, left, &size_again, &measures_again), ==, maps);
+  g_assert_cmpuint (size_again, ==, size);
+  g_assert_cmpint (measures_again, ==, measures);
+}
 
 /* Sends all of it as the policy says. Returns what was mapped. */
 static guint64
@@ -37,33 +60,32 @@ send_file (ZcioSplicePolicy *policy,
   *measured = 0;
   for (guint64 done = 0; done < file->size;)
     {
-      ZcioSpliceSample sample = { 0 };
+      ZcioUsage usage = { 0 };
+      gboolean measures = FALSE;
       gsize size = 0;
-      gboolean maps = zcio_splice_policy_maps (policy, file->size - done, &size);
-      gsize again = 0;
+      gboolean maps = zcio_splice_policy_maps (policy, file->size - done, &size, &measures);
+      guint64 sent = MIN (size, file->most_at_once);
 
       g_assert_cmpuint (size, >, 0);
       g_assert_cmpuint (size, <=, file->size - done);
-      /* It may be asked twice, as where the socket is full. */
-      g_assert_cmpint (zcio_splice_policy_maps (policy, file->size - done, &again), ==, maps);
-      g_assert_cmpuint (again, ==, size);
-      zcio_splice_policy_sent (policy, &sample);
-      g_assert_cmpint (zcio_splice_policy_maps (policy, file->size - done, &again), ==, maps);
-      g_assert_cmpuint (again, ==, size);
 
-      sample.bytes = MIN (size, file->most_at_once);
-      if (zcio_splice_policy_measures (policy))
+      /* Where the socket is full nothing is sent, and it is asked again. */
+      zcio_splice_policy_sent (policy, 0, &usage);
+      assert_answer (policy, file->size - done, maps, size, measures);
+
+      if (measures)
         {
-          sample.cpu = sample.bytes * (maps ? file->mapped_cpu : file->shared_cpu) / MIB;
-          sample.faults = maps ? sample.bytes * file->mapped_faults / MIB : 0;
-          *measured += sample.bytes;
+          usage.cpu = sent * (maps ? file->mapped_cpu : file->shared_cpu) / MIB;
+          usage.faults = maps ? sent * file->faults / (4 * MIB) : 0;
+          usage.reads = done < file->cold_to && done + sent > file->cold_from;
+          *measured += sent;
         }
-      zcio_splice_policy_sent (policy, &sample);
+      zcio_splice_policy_sent (policy, sent, &usage);
 
       *n_changes += maps != was_mapped;
       was_mapped = maps;
-      mapped += maps ? sample.bytes : 0;
-      done += sample.bytes;
+      mapped += maps ? sent : 0;
+      done += sent;
     }
 
   return mapped;
@@ -83,7 +105,7 @@ send_new_file (const File *file,
 static void
 test_mapping (void)
 {
-  File file = { 1200 * MIB, 50000, 90000, 16, 4 * MIB };
+  File file = { 1200 * MIB, 50000, 90000, 64, 4 * MIB };
   guint n_changes;
   guint64 measured;
 
@@ -102,7 +124,7 @@ test_mapping (void)
 static void
 test_sendfile (void)
 {
-  File file = { 1200 * MIB, 130000, 100000, 16, 4 * MIB };
+  File file = { 1200 * MIB, 130000, 100000, 64, 4 * MIB };
   guint n_changes;
   guint64 measured;
 
@@ -117,7 +139,7 @@ test_sendfile (void)
 static void
 test_near (void)
 {
-  File file = { 60 * MIB, 100000, 91000, 16, 4 * MIB };
+  File file = { 60 * MIB, 100000, 91000, 64, 4 * MIB };
   guint n_changes;
   guint64 measured;
 
@@ -131,7 +153,7 @@ test_near (void)
 static void
 test_huge_pages (void)
 {
-  File file = { 1200 * MIB, 130000, 100000, 0, 4 * MIB };
+  File file = { 1200 * MIB, 130000, 100000, 3, 4 * MIB };
   guint n_changes;
   guint64 measured;
 
@@ -139,27 +161,57 @@ test_huge_pages (void)
 
   g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 1200 * MIB);
   g_assert_cmpuint (n_changes, ==, 0);
+  file.faults = 4;
+  g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 3 * 4 * MIB);
+}
+
+static void
+test_disk (void)
+{
+  File file = { 1200 * MIB, 130000, 100000, 64, 4 * MIB };
+  guint n_changes;
+  guint64 measured;
+
+  g_test_summary ("What was read from the disk meanwhile says nothing of the ways: neither before a "
+                  "trial nor in it");
+
+  file.cold_to = 1200 * MIB;
+  g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 1200 * MIB);
+  g_assert_cmpuint (n_changes, ==, 0);
+
+  /* Before the first trial; the next one is 64 MiB later, then come two of mapping. */
+  file.cold_to = MIB;
+  g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, (4 + 64 + 2 * 4) * MIB);
+  g_assert_cmpuint (n_changes, ==, 5);
+
+  /* In the first trial */
+  file.cold_from = 4 * MIB;
+  file.cold_to = 5 * MIB;
+  g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, (4 + 64 + 2 * 4) * MIB);
+  g_assert_cmpuint (n_changes, ==, 7);
 }
 
 static void
 test_short (void)
 {
-  File file = { 12 * MIB - 1, 130000, 100000, 16, 4 * MIB };
+  File file = { 12 * MIB - 1, 130000, 100000, 64, 4 * MIB };
   guint n_changes;
   guint64 measured;
 
-  g_test_summary ("Of a short file too little is left for a trial to pay");
+  g_test_summary ("Of a short file too little is left for a trial to pay, and nothing is measured");
 
   g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 12 * MIB - 1);
+  g_assert_cmpuint (measured, ==, 0);
   file.size++;
   g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 4 * MIB);
+  g_assert_cmpuint (measured, ==, 5 * MIB);
 }
 
 static void
 test_changing (void)
 {
-  File small_pages = { 300 * MIB, 130000, 100000, 16, 4 * MIB };
-  File large_pages = { 300 * MIB, 50000, 100000, 16, 4 * MIB };
+  File small_pages = { 300 * MIB, 130000, 100000, 64, 4 * MIB };
+  File large_pages = { 300 * MIB, 50000, 100000, 64, 4 * MIB };
   ZcioSplicePolicy policy;
   guint n_changes;
   guint64 measured;
@@ -191,30 +243,37 @@ test_pieces (void)
       /* A single byte takes so little that it rounds to nothing. */
       file.mapped_cpu *= MIB;
       file.shared_cpu *= MIB;
-      file.mapped_faults = pieces[i] == 1 ? MIB : 4096;
+      file.faults = pieces[i] == 1 ? 4 * MIB : 16384;
       g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, 4 * MIB);
       g_assert_cmpuint (n_changes, ==, 1);
     }
 }
 
 static void
-test_stay (void)
+test_map_only (void)
 {
-  ZcioSpliceSample sample = { 4 * MIB, 400000, 64 };
+  const ZcioUsage usage = { 400000, 64, 0 };
   ZcioSplicePolicy policy;
+  gboolean measures;
   gsize size;
 
-  g_test_summary ("Where sendfile() turns out not to be possible, there is no more trial");
+  g_test_summary ("Where sendfile() turns out not to be possible, there is no more trial, and mapping "
+                  "is the way, whatever was so before");
 
   zcio_splice_policy_init (&policy);
-  g_assert_true (zcio_splice_policy_maps (&policy, 1024 * MIB, &size));
+  g_assert_true (zcio_splice_policy_maps (&policy, 1024 * MIB, &size, &measures));
   g_assert_cmpuint (size, ==, 4 * MIB);
-  zcio_splice_policy_sent (&policy, &sample);
-  g_assert_false (zcio_splice_policy_maps (&policy, 1020 * MIB, &size));
-  zcio_splice_policy_stay (&policy);
-  g_assert_true (zcio_splice_policy_maps (&policy, 1020 * MIB, &size));
+  g_assert_true (measures);
+  zcio_splice_policy_sent (&policy, size, &usage);
+  g_assert_false (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
+  zcio_splice_policy_map_only (&policy);
+  g_assert_true (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
   g_assert_cmpuint (size, ==, 1020 * MIB);
-  g_assert_false (zcio_splice_policy_measures (&policy));
+  g_assert_false (measures);
+
+  policy.maps = FALSE;
+  zcio_splice_policy_map_only (&policy);
+  g_assert_true (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
 }
 
 int
@@ -227,10 +286,11 @@ main (int argc,
   g_test_add_func ("/zcio/splice-policy/sendfile", test_sendfile);
   g_test_add_func ("/zcio/splice-policy/near", test_near);
   g_test_add_func ("/zcio/splice-policy/huge-pages", test_huge_pages);
+  g_test_add_func ("/zcio/splice-policy/disk", test_disk);
   g_test_add_func ("/zcio/splice-policy/short", test_short);
   g_test_add_func ("/zcio/splice-policy/changing", test_changing);
   g_test_add_func ("/zcio/splice-policy/pieces", test_pieces);
-  g_test_add_func ("/zcio/splice-policy/stay", test_stay);
+  g_test_add_func ("/zcio/splice-policy/map-only", test_map_only);
 
   return g_test_run ();
 }

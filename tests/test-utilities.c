@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static void
@@ -286,6 +287,40 @@ test_real_send (void)
 }
 
 static void
+test_real_usage (void)
+{
+  const gsize page_size = (gsize) sysconf (_SC_PAGESIZE);
+  const gsize n_pages = 200;
+  ZcioSyscalls *syscalls = zcio_syscalls_get_real ();
+  ZcioUsage before = { 0 };
+  ZcioUsage after = { 0 };
+  volatile guint8 *memory;
+  gint64 deadline;
+
+  g_test_summary ("What a thread has used grows by what it uses, and by nothing else");
+
+  syscalls->get_usage (syscalls, &before);
+  deadline = g_get_monotonic_time () + 20000;
+  while (g_get_monotonic_time () < deadline)
+    ;
+  syscalls->get_usage (syscalls, &after);
+  g_assert_cmpuint (after.cpu, >, before.cpu);
+  g_assert_cmpuint (after.cpu - before.cpu, <, (guint64) 10 * 1000000000);
+  g_assert_cmpuint (after.faults - before.faults, <, n_pages);
+
+  memory = mmap (NULL, n_pages * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  g_assert_true (memory != MAP_FAILED);
+  /* It fails where there are none. */
+  madvise ((gpointer) memory, n_pages * page_size, MADV_NOHUGEPAGE);
+  before = after;
+  for (gsize i = 0; i < n_pages; i++)
+    memory[i * page_size] = 1;
+  syscalls->get_usage (syscalls, &after);
+  g_assert_cmpuint (after.faults - before.faults, >=, n_pages);
+  munmap ((gpointer) memory, n_pages * page_size);
+}
+
+static void
 test_default_table (void)
 {
   ZcioSyscalls other = *zcio_syscalls_get_real ();
@@ -326,6 +361,7 @@ main (int argc,
     }
   g_test_add_func ("/syscalls/unsupported", test_real_unsupported);
   g_test_add_func ("/syscalls/calls", test_real_send);
+  g_test_add_func ("/syscalls/usage", test_real_usage);
   g_test_add_func ("/syscalls/default", test_default_table);
 
   return g_test_run ();

@@ -243,16 +243,14 @@ update_size (ZcioFileSplice *self,
   return TRUE;
 }
 
-/* Makes a window at the position, of no more than *@size, with pages that are in memory: while it
- * sends, the transmitter holds its lock, and that is no time to wait for a disk.
+/* Makes a window at the position, if there is none, of no more than *@size, with pages that are in
+ * memory: while it sends, the transmitter holds its lock, and that is no time to wait for a disk.
  */
 static gboolean
 prepare_window (ZcioFileSplice *self,
                 gsize          *size,
                 guint64        *system_calls)
 {
-  goffset end = *size < (guint64) (self->size - self->position) ? self->position + (goffset) *size
-                                                                : self->size;
   gsize in_window = 0;
 
   if (self->window != NULL)
@@ -261,7 +259,7 @@ prepare_window (ZcioFileSplice *self,
   if (in_window == 0)
     {
       g_clear_pointer (&self->window, zcio_file_window_free);
-      self->window = zcio_file_window_new (self->fd, self->position, end, system_calls);
+      self->window = zcio_file_window_new (self->fd, self->position, *size, self->size, system_calls);
       if (self->window == NULL)
         return FALSE;
       zcio_file_window_get (self->window, self->position, &in_window);
@@ -307,13 +305,17 @@ send_mapped (ZcioFileSplice  *self,
     }
 
   vector.buffer = zcio_file_window_get (self->window, self->position, &in_window);
-  vector.size = MIN (size, (gsize) MAX (self->size - self->position, 0));
+  vector.size = (gsize) MIN ((guint64) size, (guint64) MAX (self->size - self->position, 0));
   zcio_send_request_init_vectors (&request, &vector, 1, TRUE, NULL);
   request.keep_off = TRUE;
 
   result = send_request (self, &request, &local_error);
   self->position += request.written;
   self->bytes += request.written;
+
+  /* Of what is in flight the kernel holds the pages themselves. */
+  if (request.written == in_window)
+    g_clear_pointer (&self->window, zcio_file_window_free);
 
   if (result == ZCIO_SPLICE_FAILED && request.error_number == EFAULT)
     {
@@ -420,21 +422,11 @@ is_file_readable (ZcioFileSplice *self)
   return pread (self->fd, &byte, 1, self->position) >= 0;
 }
 
-/* Where it was only tried, mapping it does well enough. */
-static ZcioSpliceResult
-cannot_send_file (ZcioFileSplice *self)
-{
-  if (!self->policy.is_trial)
-    return read_instead (self);
-
-  zcio_splice_policy_stay (&self->policy);
-  return ZCIO_SPLICE_GO_ON;
-}
-
-/* By sendfile (): at most @size bytes. */
+/* By sendfile (): at most @size bytes. If that cannot be, it may be that a mapping can. */
 static ZcioSpliceResult
 send_file (ZcioFileSplice  *self,
            gsize            size,
+           gboolean         may_map,
            GError         **error)
 {
   gsize asked = MIN (size, SHARE_SIZE);
@@ -461,42 +453,51 @@ send_file (ZcioFileSplice  *self,
   if (errsv == EAGAIN)
     return ZCIO_SPLICE_WAIT_WRITABLE;
   if (!is_socket_error (errsv) || !is_file_readable (self))
-    return cannot_send_file (self);
+    {
+      if (!may_map)
+        return read_instead (self);
+
+      zcio_splice_policy_map_only (&self->policy);
+      return ZCIO_SPLICE_GO_ON;
+    }
 
   set_socket_error (errsv, error);
   return ZCIO_SPLICE_FAILED;
 }
 
-/* The cheaper way. To undo a mapping is a part of its price. */
+/* The cheaper way. A window ends where the policy is asked again, so that to undo it is a part of
+ * its price.
+ */
 static ZcioSpliceResult
 send_by_policy (ZcioFileSplice  *self,
                 GError         **error)
 {
   ZcioSyscalls *syscalls = self->transmitter->syscalls;
   goffset start = self->position;
-  gsize size;
-  gboolean maps = zcio_splice_policy_maps (&self->policy, (guint64) (self->size - start), &size);
-  gboolean measures = zcio_splice_policy_measures (&self->policy);
-  ZcioSpliceSample before = { 0 };
-  ZcioSpliceSample sample = { 0 };
+  ZcioUsage before = { 0 };
+  ZcioUsage usage = { 0 };
   ZcioSpliceResult result;
+  gboolean measures;
+  gsize size;
+  gsize sent;
+  gboolean maps = zcio_splice_policy_maps (&self->policy, (guint64) (self->size - start), &size,
+                                           &measures);
 
   if (measures)
-    syscalls->get_usage (syscalls, &before.cpu, &before.faults);
+    syscalls->get_usage (syscalls, &before);
 
-  result = maps ? send_mapped (self, size, error) : send_file (self, size, error);
-  sample.bytes = (guint64) (self->position - start);
-  if (sample.bytes == size)
-    g_clear_pointer (&self->window, zcio_file_window_free);
+  result = maps ? send_mapped (self, size, error) : send_file (self, size, TRUE, error);
+  sent = (gsize) (self->position - start);
 
   if (measures)
     {
-      syscalls->get_usage (syscalls, &sample.cpu, &sample.faults);
-      sample.cpu -= before.cpu;
-      sample.faults -= before.faults;
+      syscalls->get_usage (syscalls, &usage);
+      usage.cpu -= before.cpu;
+      usage.faults -= before.faults;
+      usage.reads -= before.reads;
       zcio_transmitter_add_spliced (self->transmitter, 0, 0, 0, 4);
     }
-  zcio_splice_policy_sent (&self->policy, &sample);
+  zcio_splice_policy_sent (&self->policy, sent, &usage);
 
   return result;
 }
@@ -532,7 +533,7 @@ step_file (ZcioFileSplice  *self,
     return read_instead (self);
 
   /* At what was the end there may be more by now; and that it is the end, the kernel says. */
-  return send_file (self, SHARE_SIZE, error);
+  return send_file (self, SHARE_SIZE, FALSE, error);
 }
 
 /* Pipes */

@@ -25,9 +25,12 @@ G_BEGIN_DECLS
  */
 typedef struct _ZcioFileWindow ZcioFileWindow;
 
-/* Of the file, from @position on, and not beyond @end. NULL, and errno, if it cannot be. */
+/* Of the file, from @position on, at most @size bytes, and not beyond @end, where the file ends.
+ * NULL, and errno, if it cannot be.
+ */
 ZcioFileWindow *zcio_file_window_new      (int              fd,
                                            goffset          position,
+                                           gsize            size,
                                            goffset          end,
                                            guint64         *system_calls);
 void            zcio_file_window_free     (ZcioFileWindow  *self);

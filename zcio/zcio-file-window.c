@@ -36,12 +36,22 @@ struct _ZcioFileWindow
   gsize populated;
 };
 
+/* With larger pages than of 4 KiB, huge ones are so large that it takes long to read two. */
+static gboolean
+may_prefer_huge_pages (gsize size)
+{
+  gsize page_size = sysconf (_SC_PAGESIZE);
+
+  return page_size * (page_size / 8) <= ZCIO_HUGE_PAGE_SIZE && size >= MIN_SIZE_FOR_HUGE_PAGES;
+}
+
 /*
- * Windows lie at multiples of their size, so that a file's huge pages can be mapped as such.
+ * Windows end at multiples of their size, so that a file's huge pages can be mapped as such.
  */
 ZcioFileWindow *
 zcio_file_window_new (int      fd,
                       goffset  position,
+                      gsize    size,
                       goffset  end,
                       guint64 *system_calls)
 {
@@ -50,11 +60,13 @@ zcio_file_window_new (int      fd,
   goffset limit = (position / (goffset) ZCIO_FILE_WINDOW_SIZE + 1) * (goffset) ZCIO_FILE_WINDOW_SIZE;
   ZcioFileWindow *self;
   gpointer data;
-  gsize size;
 
-  g_assert (position >= 0 && position < end);
+  g_assert (position >= 0 && position < end && size > 0);
 
-  size = MIN (limit, end) - start;
+  limit = MIN (limit, end);
+  if (size < (guint64) (limit - position))
+    limit = position + (goffset) size;
+  size = limit - start;
   data = mmap (NULL, size, PROT_READ, MAP_SHARED, fd, start);
   (*system_calls)++;
   if (data == MAP_FAILED)
@@ -73,10 +85,10 @@ zcio_file_window_new (int      fd,
    */
   if (zcio_syscalls_is_cached (fd, start, size))
     self->populated = size;
-  else if (size >= MIN_SIZE_FOR_HUGE_PAGES)
+  else if (may_prefer_huge_pages (end - start))
     {
-      /* Pages come into memory now. A huge one is one fault and one pin, where small ones are 32
-       * faults and 512 pins; and that for each time that the file is sent.
+      /* What comes into memory now stays there for each time that the file is sent. A huge page is
+       * one fault, where small ones are 32, and one piece for the socket.
        */
       zcio_syscalls_prefer_huge_pages (self->data, size);
       (*system_calls)++;

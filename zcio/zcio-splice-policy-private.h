@@ -10,19 +10,19 @@
 
 #include <glib.h>
 
+#include "zcio-syscalls-private.h"
+
 G_BEGIN_DECLS
 
 /*
  * ZcioSpliceSample:
  * @bytes: bytes that were sent
- * @cpu: nanoseconds of CPU that this took
- * @faults: page faults that were met
+ * @usage: what that took
  */
 typedef struct
 {
   guint64 bytes;
-  guint64 cpu;
-  guint64 faults;
+  ZcioUsage usage;
 } ZcioSpliceSample;
 
 /*
@@ -49,23 +49,22 @@ typedef struct
   guint64 pause;
 } ZcioSplicePolicy;
 
-void     zcio_splice_policy_init (ZcioSplicePolicy *policy);
+void     zcio_splice_policy_init     (ZcioSplicePolicy *policy);
 
 /* Whether to map what comes next, of @left bytes of the file. At most *@size bytes are to go that
- * way before it is asked again.
+ * way before it is asked again. *@measures is whether that is to be measured.
  */
-gboolean zcio_splice_policy_maps (ZcioSplicePolicy *policy,
-                                  guint64           left,
-                                  gsize            *size);
+gboolean zcio_splice_policy_maps     (ZcioSplicePolicy *policy,
+                                      guint64           left,
+                                      gsize            *size,
+                                      gboolean         *measures);
 
-/* Whether that is to be measured. Of what is not, only the bytes count. */
-gboolean zcio_splice_policy_measures (const ZcioSplicePolicy *policy);
+/* So many bytes of it went; @usage is what that took, unless it was not to be measured. */
+void     zcio_splice_policy_sent     (ZcioSplicePolicy *policy,
+                                      guint64           bytes,
+                                      const ZcioUsage  *usage);
 
-/* What came of it. */
-void     zcio_splice_policy_sent (ZcioSplicePolicy       *policy,
-                                  const ZcioSpliceSample *sample);
-
-/* The other way cannot be: there are no more trials. */
-void     zcio_splice_policy_stay (ZcioSplicePolicy *policy);
+/* The file does not go by sendfile (): from now on it is mapped. */
+void     zcio_splice_policy_map_only (ZcioSplicePolicy *policy);
 
 G_END_DECLS

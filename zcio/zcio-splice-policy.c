@@ -31,7 +31,7 @@
 /* So much before a trial is measured, to compare; to look at the time costs something, too. */
 #define RUN_UP MAPPED_TRIAL
 
-/* In percent; what is measured scatters, since whatever interrupts a thread counts as its own. */
+/* In percent; what is measured scatters, since interrupts may count as the thread's own. */
 #define MIN_GAIN 10
 
 void
@@ -44,13 +44,23 @@ zcio_splice_policy_init (ZcioSplicePolicy *policy)
   };
 }
 
-/* Small pages are mapped 16 at a time (fault_around_bytes), a huge one by a single fault. Then
- * sendfile (), which looks at each page of 4 KiB, takes twice the CPU.
+/* Pages of 4 KiB are mapped 16 at a time (fault_around_bytes), those of larger pieces not many
+ * more; a huge one by a single fault. Then sendfile (), which looks at each page of 4 KiB, takes
+ * twice the CPU.
  */
 static gboolean
 has_huge_pages (const ZcioSplicePolicy *policy)
 {
-  return policy->maps && policy->kept.faults * MIB < policy->kept.bytes;
+  return policy->maps && policy->kept.usage.faults * MIB < policy->kept.bytes;
+}
+
+/* To read from the disk takes more than either way, and what the one has read ahead the other
+ * finds there.
+ */
+static gboolean
+had_to_read (const ZcioSpliceSample *sample)
+{
+  return sample->usage.reads > 0;
 }
 
 static guint64
@@ -66,20 +76,21 @@ put_off_trial (ZcioSplicePolicy *policy)
   policy->until_trial = policy->pause;
   policy->pause = MIN (policy->pause * PAUSE_FACTOR, MAX_PAUSE);
   policy->is_trial = FALSE;
-  policy->trial = (ZcioSpliceSample) { 0, 0, 0 };
-  policy->kept = (ZcioSpliceSample) { 0, 0, 0 };
+  policy->trial = (ZcioSpliceSample) { 0 };
+  policy->kept = (ZcioSpliceSample) { 0 };
 }
 
 gboolean
 zcio_splice_policy_maps (ZcioSplicePolicy *policy,
                          guint64           left,
-                         gsize            *size)
+                         gsize            *size,
+                         gboolean         *measures)
 {
   guint64 most;
 
   if (policy->until_trial == 0 && !policy->is_trial)
     {
-      if (left >= MIN_REST && !has_huge_pages (policy))
+      if (left >= MIN_REST && !has_huge_pages (policy) && !had_to_read (&policy->kept))
         policy->is_trial = TRUE;
       else
         put_off_trial (policy);
@@ -93,21 +104,17 @@ zcio_splice_policy_maps (ZcioSplicePolicy *policy,
     most = policy->until_trial;
 
   *size = (gsize) MIN (MIN (most, left), G_MAXSIZE);
+  *measures = policy->is_trial ||
+              (policy->until_trial <= RUN_UP && left >= policy->until_trial + MIN_REST);
   return policy->maps != policy->is_trial;
-}
-
-gboolean
-zcio_splice_policy_measures (const ZcioSplicePolicy *policy)
-{
-  return policy->until_trial <= RUN_UP;
 }
 
 static gboolean
 is_cheaper (const ZcioSpliceSample *sample,
             const ZcioSpliceSample *than)
 {
-  double cost = (double) sample->cpu / (double) sample->bytes;
-  double other_cost = (double) than->cpu / (double) than->bytes;
+  double cost = (double) sample->usage.cpu / (double) sample->bytes;
+  double other_cost = (double) than->usage.cpu / (double) than->bytes;
 
   return cost * (100 + MIN_GAIN) < other_cost * 100;
 }
@@ -115,7 +122,7 @@ is_cheaper (const ZcioSpliceSample *sample,
 static void
 end_trial (ZcioSplicePolicy *policy)
 {
-  if (is_cheaper (&policy->trial, &policy->kept))
+  if (!had_to_read (&policy->trial) && is_cheaper (&policy->trial, &policy->kept))
     {
       policy->maps = !policy->maps;
       policy->pause = FIRST_PAUSE;
@@ -125,27 +132,30 @@ end_trial (ZcioSplicePolicy *policy)
 }
 
 void
-zcio_splice_policy_sent (ZcioSplicePolicy       *policy,
-                         const ZcioSpliceSample *sample)
+zcio_splice_policy_sent (ZcioSplicePolicy *policy,
+                         guint64           bytes,
+                         const ZcioUsage  *usage)
 {
   ZcioSpliceSample *sum = policy->is_trial ? &policy->trial : &policy->kept;
 
-  if (zcio_splice_policy_measures (policy))
+  if (policy->is_trial || policy->until_trial <= RUN_UP)
     {
-      sum->bytes += sample->bytes;
-      sum->cpu += sample->cpu;
-      sum->faults += sample->faults;
+      sum->bytes += bytes;
+      sum->usage.cpu += usage->cpu;
+      sum->usage.faults += usage->faults;
+      sum->usage.reads += usage->reads;
     }
 
   if (!policy->is_trial)
-    policy->until_trial -= MIN (policy->until_trial, sample->bytes);
+    policy->until_trial -= MIN (policy->until_trial, bytes);
   else if (policy->trial.bytes >= get_trial_size (policy))
     end_trial (policy);
 }
 
 void
-zcio_splice_policy_stay (ZcioSplicePolicy *policy)
+zcio_splice_policy_map_only (ZcioSplicePolicy *policy)
 {
+  policy->maps = TRUE;
   policy->is_trial = FALSE;
   policy->until_trial = G_MAXUINT64;
 }

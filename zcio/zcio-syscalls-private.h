@@ -28,6 +28,19 @@ G_BEGIN_DECLS
  */
 extern const int zcio_zero_copy_flag;
 
+/*
+ * ZcioUsage:
+ * @cpu: nanoseconds of CPU that the calling thread has used
+ * @faults: page faults that it has met
+ * @reads: what it has had read from disks, in some unit
+ */
+typedef struct
+{
+  guint64 cpu;
+  guint64 faults;
+  guint64 reads;
+} ZcioUsage;
+
 typedef struct _ZcioSyscalls ZcioSyscalls;
 
 /*
@@ -41,8 +54,7 @@ typedef struct _ZcioSyscalls ZcioSyscalls;
  * @get_unacknowledged: SIOCOUTQ: bytes that the peer has not acknowledged
  * @get_time: g_get_monotonic_time ()
  * @get_coarse_time: the same clock, some milliseconds late, but cheap
- * @get_usage: nanoseconds of CPU that the calling thread has used, and page faults that it has
- *   met; or %NULL, and then so is @send_file
+ * @get_usage: what the calling thread has used until now; or %NULL, and then so is @send_file
  * @send_file: sendfile () to the socket @fd, from @offset of @file_fd; or %NULL
  * @move_pipe: splice () to the socket @fd, from a pipe, without waiting for it; or %NULL
  *
@@ -71,8 +83,7 @@ struct _ZcioSyscalls
   gint64 (*get_time)           (ZcioSyscalls        *self);
   gint64 (*get_coarse_time)    (ZcioSyscalls        *self);
   void   (*get_usage)          (ZcioSyscalls        *self,
-                                guint64             *cpu,
-                                guint64             *faults);
+                                ZcioUsage           *usage);
   gssize (*send_file)          (ZcioSyscalls        *self,
                                 int                  fd,
                                 int                  file_fd,

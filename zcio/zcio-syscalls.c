@@ -240,19 +240,22 @@ real_get_coarse_time (ZcioSyscalls *self)
 
 #ifdef __linux__
 
-/* The time that getrusage () tells may be one of the last tick. */
+/* The time that getrusage () tells may be one of the last tick. A fault that waits for the disk is
+ * a major one, and what a system call has read, read-ahead included, are blocks.
+ */
 static void
 real_get_usage (ZcioSyscalls *self,
-                guint64 *cpu,
-                guint64 *faults)
+                ZcioUsage *usage)
 {
   struct timespec time = { 0, 0 };
-  struct rusage usage = { 0 };
+  struct rusage resources = { 0 };
 
   clock_gettime (CLOCK_THREAD_CPUTIME_ID, &time);
-  getrusage (RUSAGE_THREAD, &usage);
-  *cpu = (guint64) time.tv_sec * 1000000000 + (guint64) time.tv_nsec;
-  *faults = (guint64) usage.ru_minflt;
+  getrusage (RUSAGE_THREAD, &resources);
+
+  usage->cpu = (guint64) time.tv_sec * 1000000000 + (guint64) time.tv_nsec;
+  usage->faults = (guint64) resources.ru_minflt + (guint64) resources.ru_majflt;
+  usage->reads = (guint64) resources.ru_majflt + (guint64) resources.ru_inblock;
 }
 
 static gssize
