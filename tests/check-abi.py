@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 
@@ -26,6 +27,7 @@ LIBRARY, GIR = sys.argv[-2:]
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = os.path.join(os.path.dirname(HERE), 'zcio')
+PUBLIC = [name for name in os.listdir(HEADERS) if name.endswith('.h') and not name.endswith('-private.h')]
 MAP = os.path.join(HERE, 'abi', 'zcio-1.symbols')
 DUMP = os.path.join(HERE, 'abi', 'zcio-1.abi')
 
@@ -56,12 +58,20 @@ def read_map():
         return list(kept)
 
 
+def copy_public_headers(directory):
+    """What is declared elsewhere is private"""
+    for name in PUBLIC:
+        shutil.copy(os.path.join(HEADERS, name), directory)
+
+
 def update():
     with open(MAP, 'w', encoding='ascii') as kept:
         kept.writelines(map_from_gir())
-    subprocess.run(['abidw', '--headers-dir', HEADERS, '--drop-private-types',
-                    '--drop-undefined-syms', '--no-corpus-path', '--no-comp-dir-path',
-                    '--no-show-locs', '--out-file', DUMP, LIBRARY], check=True)
+    with tempfile.TemporaryDirectory() as headers:
+        copy_public_headers(headers)
+        subprocess.run(['abidw', '--headers-dir', headers, '--drop-private-types',
+                        '--drop-undefined-syms', '--no-corpus-path', '--no-comp-dir-path',
+                        '--no-show-locs', '--out-file', DUMP, LIBRARY], check=True)
 
 
 class Abi(unittest.TestCase):
@@ -82,8 +92,8 @@ class Abi(unittest.TestCase):
     @unittest.skipIf(platform.machine() != 'x86_64', 'the dump is of x86_64')
     def test_dump(self):
         """What is new is no matter of the ABI; what has changed or gone is"""
-        run = subprocess.run(['abidiff', '--no-added-syms', '--drop-private-types',
-                              '--headers-dir2', HEADERS, DUMP, LIBRARY],
+        # The dump has no private types. With --headers-dir2 nothing would be a difference.
+        run = subprocess.run(['abidiff', '--no-added-syms', DUMP, LIBRARY],
                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(run.returncode, 0, run.stdout)
 
