@@ -28,10 +28,15 @@ def send_is_zero_copied():
     """A file goes without a copy, mapped or spliced; what is copied by choice is said to be."""
     with directory() as d:
         source = make_file(d + '/source', 40000000)
-        for mode in 'auto', 'always':
-            statistics = on_wire('send', '--json', '-q', '--zero-copy=' + mode, 'ADDRESS', source)['statistics']
-            equal(statistics['bytes_zero_copied'], 40000000, mode)
-            true(statistics['notifications'] > 0, 'no notifications')
+        statistics = on_wire('send', '--json', '-q', '--zero-copy=always', 'ADDRESS', source)['statistics']
+        equal(statistics['bytes_zero_copied'], 40000000)
+        true(statistics['notifications'] > 0, 'no notifications')
+        # A part goes by sendfile(), which counts as copied by choice, to find out what is cheaper.
+        statistics = on_wire('send', '--json', '-q', '--zero-copy=auto', 'ADDRESS', source)['statistics']
+        equal(statistics['spliced_bytes'], 40000000)
+        equal(statistics['bytes_zero_copied'] + statistics['bytes_copied_by_choice'], 40000000)
+        true(statistics['bytes_zero_copied'] >= 4 << 20, 'the beginning is mapped')
+        true(statistics['notifications'] > 0, 'no notifications')
         statistics = on_wire('send', '--json', '-q', '--zero-copy=never', 'ADDRESS', source)['statistics']
         equal(statistics['bytes_copied_by_choice'], 40000000)
 
