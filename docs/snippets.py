@@ -6,7 +6,7 @@
 import re
 import textwrap
 
-HEAD = re.compile(r'\A(?:#!.*\n)?(?:/\*.*?\*/\n|(?:#.*\n)+)\n*', re.DOTALL)
+HEAD = re.compile(r'\A(?:#!.*\n)?(?:/\*[\s\S]*?\*/\n|(?:#.*\n)+)\n*')
 
 
 def read(path, region=None):
@@ -16,8 +16,11 @@ def read(path, region=None):
         text = opened.read()
     if region is None:
         text = HEAD.sub('', text, count=1)
-        return re.sub(r'^.*(?:/\*|#) (?:[\w-]+ \{|\} [\w-]+)(?: \*/)?\n', '', text,
+        text = re.sub(r'^.*(?:/\*|#) (?:[\w-]+ \{|\} [\w-]+)(?: \*/)?\n', '', text,
                       flags=re.MULTILINE).strip('\n')
+        if not text:
+            raise SystemExit(f'{path}: nothing to show')
+        return text
     match = re.search(r'^[ \t]*(?:/\*|#) ' + re.escape(region) + r' \{(?: \*/)?\n(.*?)'
                       r'^[ \t]*(?:/\*|#) \} ' + re.escape(region) + r'(?: \*/)?$',
                       text, re.DOTALL | re.MULTILINE)

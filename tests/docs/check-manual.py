@@ -86,6 +86,12 @@ class Manual(unittest.TestCase):
         links = self.pages['guide-getting-started.html'].links
         self.assertIn('ZcioSocketStream.html#zcio-socket-stream-describe', links)
 
+    def test_programs(self):
+        """Nothing that is shown is empty"""
+        for name, page in self.pages.items():
+            with self.subTest(page=name):
+                self.assertNotRegex(page.text, r'<pre class="programlisting">\s*</pre>')
+
     def test_pictures(self):
         found = 0
         for name, page in self.pages.items():
