@@ -14,6 +14,14 @@
 #include <stdlib.h>
 #include <zcio/zcio.h>
 
+/* Ends the program with the error. */
+static void G_GNUC_NORETURN
+fail (const GError *error)
+{
+  g_printerr ("%s\n", error->message);
+  exit (1);
+}
+
 typedef struct
 {
   GstBuffer *buffer;
@@ -74,7 +82,7 @@ run (GstElement *pipeline, ZcioSocketStream *stream)
       GError *error = NULL;
 
       gst_message_parse_error (message, &error, NULL);
-      g_error ("%s", error->message);
+      fail (error);
     }
   gst_element_set_state (pipeline, GST_STATE_NULL);
 }
@@ -92,13 +100,16 @@ main (int argc, char **argv)
 
   gst_init (&argc, &argv);
   if (argc < 3)
-    g_error ("usage: %s HOST PORT [BUFFERS]", argv[0]);
+    {
+      g_printerr ("usage: %s HOST PORT [BUFFERS]\n", argv[0]);
+      return 2;
+    }
 
   zcio_tcp_connection_register ();
   client = g_socket_client_new ();
   connection = g_socket_client_connect_to_host (client, argv[1], atoi (argv[2]), NULL, &error);
   if (connection == NULL)
-    g_error ("%s", error->message);
+    fail (error);
 
   /* of segments in bytes the sink wants a stream that can seek */
   description = g_strdup_printf ("fakesrc num-buffers=%s format=time sizetype=fixed "
@@ -106,14 +117,14 @@ main (int argc, char **argv)
                                  "giostreamsink name=sink sync=false", argc > 3 ? argv[3] : "64");
   pipeline = gst_parse_launch (description, &error);
   if (pipeline == NULL)
-    g_error ("%s", error->message);
+    fail (error);
 
   stream = ZCIO_SOCKET_STREAM (g_io_stream_get_output_stream (G_IO_STREAM (connection)));
   run (pipeline, stream);
   what = zcio_socket_stream_describe (stream);
   g_print ("%s\n", what);
   if (!g_io_stream_close (G_IO_STREAM (connection), NULL, &error))
-    g_error ("%s", error->message);
+    fail (error);
 
   return 0;
 }

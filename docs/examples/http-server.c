@@ -14,6 +14,14 @@
 #include <stdlib.h>
 #include <zcio/zcio.h>
 
+/* Ends the program with the error. */
+static void G_GNUC_NORETURN
+fail (const GError *error)
+{
+  g_printerr ("%s\n", error->message);
+  exit (1);
+}
+
 typedef struct
 {
   GIOStream *connection;
@@ -95,7 +103,10 @@ main (int argc, char **argv)
   GSList *uris;
 
   if (argc < 2)
-    g_error ("usage: %s DIRECTORY [PORT]", argv[0]);
+    {
+      g_printerr ("usage: %s DIRECTORY [PORT]\n", argv[0]);
+      return 2;
+    }
 
   zcio_tcp_connection_register (); /* the line */
 
@@ -103,7 +114,7 @@ main (int argc, char **argv)
   server = soup_server_new ("server-header", "zcio-example ", NULL);
   soup_server_add_handler (server, NULL, on_request, root, NULL);
   if (!soup_server_listen_local (server, argc > 2 ? atoi (argv[2]) : 0, SOUP_SERVER_LISTEN_IPV4_ONLY, &error))
-    g_error ("%s", error->message);
+    fail (error);
 
   uris = soup_server_get_uris (server);
   uri = g_uri_to_string (uris->data);

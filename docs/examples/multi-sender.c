@@ -15,6 +15,14 @@
 #define PAGE_SIZE 4096
 #define PAGES_PER_PACKET 128
 
+/* Ends the program with the error. */
+static void G_GNUC_NORETURN
+fail (const GError *error)
+{
+  g_printerr ("%s\n", error->message);
+  exit (1);
+}
+
 typedef struct
 {
   guint64 magic;
@@ -78,7 +86,7 @@ run (gpointer data)
 
   connection = g_socket_client_connect_to_host (client, sender->host, sender->port, NULL, &error);
   if (connection == NULL)
-    g_error ("%s", error->message);
+    fail (error);
 
   g_tcp_connection_set_graceful_disconnect (G_TCP_CONNECTION (connection), FALSE);
   g_socket_set_option (g_socket_connection_get_socket (connection), 6 /* IPPROTO_TCP */,
@@ -86,11 +94,11 @@ run (gpointer data)
   stream = ZCIO_SOCKET_STREAM (g_io_stream_get_output_stream (G_IO_STREAM (connection)));
   for (guint i = 0; i < sender->n_rounds; i++)
     if (!send_round (stream, sender, &error))
-      g_error ("%s", error->message);
+      fail (error);
 
   sender->statistics = zcio_socket_stream_get_statistics (stream);
   if (!g_io_stream_close (G_IO_STREAM (connection), NULL, &error))
-    g_error ("%s", error->message);
+    fail (error);
   return NULL;
 }
 
@@ -111,7 +119,10 @@ main (int argc, char **argv)
   gint64 start = g_get_monotonic_time ();
 
   if (argc < 3)
-    g_error ("usage: %s HOST PORT [STREAMS [MIB [ROUNDS]]]", argv[0]);
+    {
+      g_printerr ("usage: %s HOST PORT [STREAMS [MIB [ROUNDS]]]\n", argv[0]);
+      return 2;
+    }
 
   zcio_tcp_connection_register ();
 

@@ -10,6 +10,18 @@
 #include <string.h>
 #include <zcio/zcio.h>
 
+/* Ends the program with the error if there is one. */
+static inline void
+check (gboolean ok,
+       GError  *error)
+{
+  if (ok)
+    return;
+
+  g_printerr ("%s\n", error->message);
+  exit (1);
+}
+
 /* Connects to argv[1], port argv[2]. */
 static inline GSocketConnection *
 connect_to (char **argv)
@@ -19,12 +31,14 @@ connect_to (char **argv)
   GSocketConnection *connection;
 
   if (argv[1] == NULL || argv[2] == NULL)
-    g_error ("usage: %s HOST PORT", argv[0]);
+    {
+      g_printerr ("usage: %s HOST PORT\n", argv[0]);
+      exit (2);
+    }
 
   zcio_tcp_connection_register ();
   connection = g_socket_client_connect_to_host (client, argv[1], atoi (argv[2]), NULL, &error);
-  if (connection == NULL)
-    g_error ("%s", error->message);
+  check (connection != NULL, error);
 
   return connection;
 }
@@ -33,12 +47,4 @@ static inline ZcioSocketStream *
 get_stream (GSocketConnection *connection)
 {
   return ZCIO_SOCKET_STREAM (g_io_stream_get_output_stream (G_IO_STREAM (connection)));
-}
-
-static inline void
-check (gboolean ok,
-       GError  *error)
-{
-  if (!ok)
-    g_error ("%s", error->message);
 }

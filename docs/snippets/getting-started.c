@@ -37,7 +37,10 @@ main (int argc, char **argv)
   g_autoptr (GSocketConnection) connection = NULL;
 
   if (argc != 3)
-    g_error ("usage: %s HOST PORT", argv[0]);
+    {
+      g_printerr ("usage: %s HOST PORT\n", argv[0]);
+      return 2;
+    }
 
   /* from now on GIO's connections can send by zero-copy */
   zcio_tcp_connection_register ();
@@ -47,7 +50,10 @@ main (int argc, char **argv)
       !send_all (g_io_stream_get_output_stream (G_IO_STREAM (connection)), &error) ||
       /* closing waits until the kernel has released the bytes */
       !g_io_stream_close (G_IO_STREAM (connection), NULL, &error))
-    g_error ("%s", error->message);
+    {
+      g_printerr ("%s\n", error->message);
+      return 1;
+    }
 
   return 0;
 }

@@ -13,6 +13,8 @@ from gi.repository import Gio, Zcio
 # from now on GIO's connections can send by zero-copy
 Zcio.TcpConnection.register()
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {sys.argv[0]} HOST PORT")
 host, port = sys.argv[1:]
 connection = Gio.SocketClient().connect_to_host(host, int(port), None)
 stream = connection.get_output_stream()

@@ -53,6 +53,11 @@ EXPECTED = {
 }
 
 
+# Arguments after the address
+ARGUMENTS = {
+    'one-line': [os.path.join(BUILD, 'snippet-one-line')],
+}
+
 # Besides, what they must print
 SAYS = {
     'completions.c': '16777216 bytes released',
@@ -75,7 +80,7 @@ class Snippets(unittest.TestCase):
             command = [os.path.join(BUILD, 'snippet-' + stem)]
         sink = Sink()
         try:
-            run = subprocess.run(command + ['127.0.0.1', str(sink.port)], text=True, timeout=120,
+            run = subprocess.run(command + ['127.0.0.1', str(sink.port), *ARGUMENTS.get(stem, [])], text=True, timeout=120,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         finally:
             results = sink.close()
