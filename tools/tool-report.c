@@ -86,6 +86,7 @@ tool_table_add_statistics (ToolTable            *table,
 {
   guint64 sends = s->sends_zero_copied + s->sends_copied_by_kernel + s->sends_copied_by_choice + s->sends_copied_for_enobufs;
   g_autofree char *peak = tool_format_size (s->peak_bytes_in_flight);
+  g_autofree char *spliced = tool_format_size (s->spliced_bytes);
 
   tool_table_add (table, "sends", "%" G_GUINT64_FORMAT, sends);
   tool_table_add (table, "notifications", "%" G_GUINT64_FORMAT, s->notifications);
@@ -93,6 +94,8 @@ tool_table_add_statistics (ToolTable            *table,
   add_share (table, "copied by the kernel", s->bytes_copied_by_kernel, s->sends_copied_by_kernel, s->bytes_written);
   add_share (table, "copied by choice", s->bytes_copied_by_choice, s->sends_copied_by_choice, s->bytes_written);
   add_share (table, "copied for ENOBUFS", s->bytes_copied_for_enobufs, s->sends_copied_for_enobufs, s->bytes_written);
+  if (s->spliced_bytes > 0)
+    tool_table_add (table, "spliced", "%s of these four, without reading them", spliced);
   tool_table_add (table, "ENOBUFS met",
                   "%" G_GUINT64_FORMAT " (cured by draining %" G_GUINT64_FORMAT ", copied while congested %" G_GUINT64_FORMAT
                   ", copied for a limit %" G_GUINT64_FORMAT ")",

@@ -80,8 +80,8 @@ zcio_file_window_new (int      fd,
   self->size = size;
   self->start = start;
 
-  /* To populate walks over each page; where none has to be waited for, those faults are cheaper
-   * that the send itself takes.
+  /* To populate walks over each page; where none has to be waited for, the faults that
+   * the send itself takes are cheaper.
    */
   if (zcio_syscalls_is_cached (fd, start, size))
     self->populated = size;

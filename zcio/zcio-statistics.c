@@ -100,6 +100,9 @@ append_in_flight (GString *string,
   g_string_append (string, "in flight:\n");
   append_sends (string, "now", statistics->bytes_in_flight, statistics->sends_in_flight);
   append_sends (string, "at most", statistics->peak_bytes_in_flight, statistics->peak_sends_in_flight);
+  if (statistics->sends_in_flight == 0)
+    return;
+
   g_string_append_printf (string, "  oldest send: %" G_GINT64_FORMAT ".%03d ms ago\n", age / 1000, (int) (age % 1000));
 }
 
