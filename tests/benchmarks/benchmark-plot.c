@@ -69,17 +69,37 @@ add_sizes (GString    *script,
                           "set xtics ('1 KiB' 2**10, '4 KiB' 2**12, '16 KiB' 2**14, '64 KiB' 2**16, '256 KiB' 2**18, '1 MiB' 2**20, '4 MiB' 2**22)\n"
                           "set xlabel 'size of a write'\nset ylabel 'CPU of the sender, ms per GB'\n",
                           work, place);
-  if (any)
-    g_string_append_printf (script, "%s\n", plot->str);
-  else
-    g_string_append (script, "set multiplot next\n");
+  g_string_append_printf (script, "%s\n", plot->str);
+}
+
+/* Whether there is a panel of this kind to draw. */
+static gboolean
+has_results (GPtrArray *results,
+             gboolean (*suits) (const BenchmarkResult *result))
+{
+  for (guint i = 0; i < results->len; i++)
+    if (suits (results->pdata[i]))
+      return TRUE;
+
+  return FALSE;
+}
+
+static gboolean
+is_write (const BenchmarkResult *result)
+{
+  return result->failure == NULL && g_str_equal (result->work->name, "write");
+}
+
+static gboolean
+is_loopback (const BenchmarkResult *result)
+{
+  return result->failure == NULL && g_str_equal (result->work->name, "loopback");
 }
 
 static gboolean
 is_bar (const BenchmarkResult *result)
 {
-  return result->failure == NULL && !result->work->counts_memory &&
-         !g_str_equal (result->work->name, "write") && !g_str_equal (result->work->name, "loopback");
+  return result->failure == NULL && !result->work->counts_memory && !is_write (result) && !is_loopback (result);
 }
 
 /* All other works: a group of bars each, in the ratio to GIO's stream */
@@ -89,7 +109,6 @@ add_bars (GString   *script,
           GPtrArray *all)
 {
   const BenchmarkResult *last = NULL;
-  guint n = 0;
 
   g_string_append (script, "$bars << END\n");
   for (guint i = 0; i < results->len; i++)
@@ -101,7 +120,6 @@ add_bars (GString   *script,
         continue;
 
       last = result;
-      n++;
       parameter = benchmark_format_parameter (result->work, result->parameter);
       g_string_append_printf (script, "\"%s\\n%s\"", result->work->name, parameter);
       for (guint j = 0; j < all->len; j++)
@@ -118,8 +136,6 @@ add_bars (GString   *script,
       g_string_append_c (script, '\n');
     }
   g_string_append (script, "END\n");
-  if (n == 0)
-    return;
 
   g_string_append (script,
                    "unset logscale\nset title 'CPU of the sender, as a ratio to that of GIO'\n"
@@ -144,13 +160,21 @@ benchmark_report_plot (GPtrArray   *results,
   g_autoptr (GString) script = g_string_new (NULL);
   g_autoptr (GSubprocess) gnuplot = NULL;
   g_autofree char *message = NULL;
+  gboolean has_writes = has_results (results, is_write);
+  gboolean has_loopback = has_results (results, is_loopback);
+  gboolean has_bars = has_results (results, is_bar);
+  guint n_panels = MAX (1, has_writes + has_loopback + has_bars);
 
-  g_string_append_printf (script, "set terminal svg size 1000,1500 dynamic background 'white'\nset output '%s'\n"
-                                  "set multiplot layout 3,1\n",
-                          path);
-  add_sizes (script, results, all, "write", benchmark_place_to_string (BENCHMARK_PLACE_WIRE));
-  add_sizes (script, results, all, "loopback", benchmark_place_to_string (BENCHMARK_PLACE_LOOPBACK));
-  add_bars (script, results, all);
+  g_string_append_printf (script,
+                          "set terminal svg size 1000,%u dynamic background 'white'\nset output '%s'\n"
+                          "set multiplot layout %u,1\n",
+                          500 * n_panels, path, n_panels);
+  if (has_writes)
+    add_sizes (script, results, all, "write", benchmark_place_to_string (BENCHMARK_PLACE_WIRE));
+  if (has_loopback)
+    add_sizes (script, results, all, "loopback", benchmark_place_to_string (BENCHMARK_PLACE_LOOPBACK));
+  if (has_bars)
+    add_bars (script, results, all);
   g_string_append (script, "unset multiplot\n");
 
   gnuplot = g_subprocess_new (G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE, error, "gnuplot", "-", NULL);
