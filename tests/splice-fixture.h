@@ -31,6 +31,10 @@ typedef struct
   int buffer_size;
 } SpliceSetup;
 
+/* Whether so much may be in flight as a file of some 40 MiB; else the test is skipped. Where the
+ * limit is met, the rest is copied.
+ */
+gboolean      splice_may_pin           (const SpliceSetup        *setup);
 gboolean      splice_fixture_set_up    (SpliceFixture            *fixture,
                                         const SpliceSetup        *setup);
 /* Closes, and checks how many bytes came. */

@@ -171,7 +171,7 @@ get_huge (int fd,
 
   g_file_get_contents ("/proc/self/smaps", &maps, NULL, &error);
   g_assert_no_error (error);
-  start = g_strdup_printf ("\n%lx-", (gulong) (guintptr) data);
+  start = g_strdup_printf ("\n%08lx-", (gulong) (guintptr) data);
   line = strstr (maps, start);
   g_assert_nonnull (line);
   line = strstr (line, "\nFilePmdMapped:");
@@ -252,6 +252,43 @@ test_short (void)
 }
 
 static void
+test_reads (void)
+{
+  ZcioSyscalls *syscalls = zcio_syscalls_get_real ();
+  g_autoptr (ZcioFileWindow) window = NULL;
+  guint64 system_calls = 0;
+  ZcioUsage before = { 0 };
+  ZcioUsage after = { 0 };
+  int fd = make_file (4 * MIB);
+
+  g_test_summary ("What a window has read from the disk is known to have been read");
+
+  forget (fd);
+  if (zcio_syscalls_is_cached (fd, 0, 4 * MIB))
+    {
+      g_test_skip ("this file system keeps files in memory");
+      close (fd);
+      return;
+    }
+
+  window = zcio_file_window_new (fd, 0, G_MAXSIZE, 4 * MIB, &system_calls);
+  g_assert_nonnull (window);
+  syscalls->get_usage (syscalls, &before);
+  g_assert_true (zcio_file_window_populate (window, 0, 4 * MIB, &system_calls));
+  syscalls->get_usage (syscalls, &after);
+  g_assert_cmpuint (after.reads, >, before.reads);
+
+  /* And what is in memory was not. */
+  g_clear_pointer (&window, zcio_file_window_free);
+  window = zcio_file_window_new (fd, 0, G_MAXSIZE, 4 * MIB, &system_calls);
+  syscalls->get_usage (syscalls, &before);
+  g_assert_true (zcio_file_window_populate (window, 0, 4 * MIB, &system_calls));
+  syscalls->get_usage (syscalls, &after);
+  g_assert_cmpuint (after.reads, ==, before.reads);
+  close (fd);
+}
+
+static void
 test_cached (void)
 {
   const gsize size = 8 * MIB;
@@ -288,6 +325,7 @@ main (int argc,
   g_test_add_func ("/zcio/file-window/huge-pages", test_huge_pages);
   g_test_add_func ("/zcio/file-window/short", test_short);
   g_test_add_func ("/zcio/file-window/cached", test_cached);
+  g_test_add_func ("/zcio/file-window/reads", test_reads);
 
   return g_test_run ();
 }

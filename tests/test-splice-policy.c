@@ -41,7 +41,7 @@ assert_answer (ZcioSplicePolicy *policy,
   gboolean measures_again = FALSE;
   gsize size_again = 0;
 
-  g_assert_cmpint (zcio_splice_policy_maps (policy, left, &size_again, &measures_again), ==, maps);
+  g_assert_cmpint (zcio_splice_policy_should_map (policy, left, &size_again, &measures_again), ==, maps);
   g_assert_cmpuint (size_again, ==, size);
   g_assert_cmpint (measures_again, ==, measures);
 }
@@ -63,14 +63,14 @@ send_file (ZcioSplicePolicy *policy,
       ZcioUsage usage = { 0 };
       gboolean measures = FALSE;
       gsize size = 0;
-      gboolean maps = zcio_splice_policy_maps (policy, file->size - done, &size, &measures);
+      gboolean maps = zcio_splice_policy_should_map (policy, file->size - done, &size, &measures);
       guint64 sent = MIN (size, file->most_at_once);
 
       g_assert_cmpuint (size, >, 0);
       g_assert_cmpuint (size, <=, file->size - done);
 
       /* Where the socket is full nothing is sent, and it is asked again. */
-      zcio_splice_policy_sent (policy, 0, &usage);
+      zcio_splice_policy_sent (policy, 0, measures ? &usage : NULL);
       assert_answer (policy, file->size - done, maps, size, measures);
 
       if (measures)
@@ -80,7 +80,7 @@ send_file (ZcioSplicePolicy *policy,
           usage.reads = done < file->cold_to && done + sent > file->cold_from;
           *measured += sent;
         }
-      zcio_splice_policy_sent (policy, sent, &usage);
+      zcio_splice_policy_sent (policy, sent, measures ? &usage : NULL);
 
       *n_changes += maps != was_mapped;
       was_mapped = maps;
@@ -189,6 +189,31 @@ test_disk (void)
   file.cold_to = 5 * MIB;
   g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, (4 + 64 + 2 * 4) * MIB);
   g_assert_cmpuint (n_changes, ==, 7);
+
+  /* After sendfile () was chosen: where the next trial would be, it is noticed. */
+  file.cold_from = 8 * MIB;
+  file.cold_to = 1200 * MIB;
+  g_assert_cmpuint (send_new_file (&file, &n_changes, &measured), ==, (1200 - 1 - 64) * MIB);
+  g_assert_cmpuint (n_changes, ==, 2);
+}
+
+static void
+test_growing (void)
+{
+  File first = { 11 * MIB, 130000, 100000, 64, 4 * MIB };
+  File rest = { 1000 * MIB, 130000, 100000, 64, 4 * MIB };
+  ZcioSplicePolicy policy;
+  guint n_changes;
+  guint64 measured;
+
+  g_test_summary ("What was not measured, since the file was short, does not count when it has grown");
+
+  zcio_splice_policy_init (&policy);
+  g_assert_cmpuint (send_file (&policy, &first, &n_changes, &measured), ==, 11 * MIB);
+  g_assert_cmpuint (measured, ==, 0);
+  /* A trial comes when 4 MiB were measured before it. */
+  g_assert_cmpuint (send_file (&policy, &rest, &n_changes, &measured), <, 100 * MIB);
+  g_assert_false (policy.prefers_map);
 }
 
 static void
@@ -220,11 +245,11 @@ test_changing (void)
 
   zcio_splice_policy_init (&policy);
   g_assert_cmpuint (send_file (&policy, &small_pages, &n_changes, &measured), ==, 8 * MIB);
-  g_assert_false (policy.maps);
+  g_assert_false (policy.prefers_map);
   send_file (&policy, &large_pages, &n_changes, &measured);
-  g_assert_true (policy.maps);
+  g_assert_true (policy.prefers_map);
   send_file (&policy, &small_pages, &n_changes, &measured);
-  g_assert_false (policy.maps);
+  g_assert_false (policy.prefers_map);
 }
 
 static void
@@ -261,19 +286,24 @@ test_map_only (void)
                   "is the way, whatever was so before");
 
   zcio_splice_policy_init (&policy);
-  g_assert_true (zcio_splice_policy_maps (&policy, 1024 * MIB, &size, &measures));
+  g_assert_true (zcio_splice_policy_should_map (&policy, 1024 * MIB, &size, &measures));
   g_assert_cmpuint (size, ==, 4 * MIB);
   g_assert_true (measures);
   zcio_splice_policy_sent (&policy, size, &usage);
-  g_assert_false (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
+  g_assert_false (zcio_splice_policy_should_map (&policy, 1020 * MIB, &size, &measures));
   zcio_splice_policy_map_only (&policy);
-  g_assert_true (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
+  g_assert_true (zcio_splice_policy_should_map (&policy, 1020 * MIB, &size, &measures));
   g_assert_cmpuint (size, ==, 1020 * MIB);
   g_assert_false (measures);
+  for (guint i = 0; i < 4; i++)
+    {
+      zcio_splice_policy_sent (&policy, 1024 * MIB, NULL);
+      g_assert_true (zcio_splice_policy_should_map (&policy, 1024 * MIB, &size, &measures));
+    }
 
-  policy.maps = FALSE;
+  policy.prefers_map = FALSE;
   zcio_splice_policy_map_only (&policy);
-  g_assert_true (zcio_splice_policy_maps (&policy, 1020 * MIB, &size, &measures));
+  g_assert_true (zcio_splice_policy_should_map (&policy, 1020 * MIB, &size, &measures));
 }
 
 int
@@ -287,6 +317,7 @@ main (int argc,
   g_test_add_func ("/zcio/splice-policy/near", test_near);
   g_test_add_func ("/zcio/splice-policy/huge-pages", test_huge_pages);
   g_test_add_func ("/zcio/splice-policy/disk", test_disk);
+  g_test_add_func ("/zcio/splice-policy/growing", test_growing);
   g_test_add_func ("/zcio/splice-policy/short", test_short);
   g_test_add_func ("/zcio/splice-policy/changing", test_changing);
   g_test_add_func ("/zcio/splice-policy/pieces", test_pieces);

@@ -290,7 +290,7 @@ static void
 test_real_usage (void)
 {
   const gsize page_size = (gsize) sysconf (_SC_PAGESIZE);
-  const gsize n_pages = 200;
+  const gsize n_pages = 5000;
   ZcioSyscalls *syscalls = zcio_syscalls_get_real ();
   ZcioUsage before = { 0 };
   ZcioUsage after = { 0 };
@@ -318,6 +318,27 @@ test_real_usage (void)
   syscalls->get_usage (syscalls, &after);
   g_assert_cmpuint (after.faults - before.faults, >=, n_pages);
   munmap ((gpointer) memory, n_pages * page_size);
+}
+
+static void
+test_huge_blocks (void)
+{
+  int fd = memfd_create ("zcio-test", MFD_CLOEXEC);
+  int huge_fd = memfd_create ("zcio-test", MFD_CLOEXEC | MFD_HUGETLB);
+
+  g_test_summary ("Files that consist of huge pages are told from others");
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_false (zcio_syscalls_has_huge_blocks (fd));
+  close (fd);
+
+  if (huge_fd < 0)
+    {
+      g_test_skip ("this kernel has no such files");
+      return;
+    }
+  g_assert_true (zcio_syscalls_has_huge_blocks (huge_fd));
+  close (huge_fd);
 }
 
 static void
@@ -362,6 +383,7 @@ main (int argc,
   g_test_add_func ("/syscalls/unsupported", test_real_unsupported);
   g_test_add_func ("/syscalls/calls", test_real_send);
   g_test_add_func ("/syscalls/usage", test_real_usage);
+  g_test_add_func ("/syscalls/huge-blocks", test_huge_blocks);
   g_test_add_func ("/syscalls/default", test_default_table);
 
   return g_test_run ();

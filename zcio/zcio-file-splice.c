@@ -125,6 +125,7 @@ choose_way (ZcioFileSplice *self,
     return ZCIO_SPLICE_BUFFER;
 
   self->fd = fd;
+  self->cannot_map = zcio_syscalls_has_huge_blocks (fd);
   self->is_seekable = TRUE;
   self->position = position;
   self->size = status.st_size;
@@ -465,8 +466,8 @@ send_file (ZcioFileSplice  *self,
   return ZCIO_SPLICE_FAILED;
 }
 
-/* The cheaper way. A window ends where the policy is asked again, so that to undo it is a part of
- * its price.
+/* The cheaper way. A window that it has made ends where the policy is asked again, so that to undo
+ * it is a part of its price.
  */
 static ZcioSpliceResult
 send_by_policy (ZcioFileSplice  *self,
@@ -480,12 +481,14 @@ send_by_policy (ZcioFileSplice  *self,
   gboolean measures;
   gsize size;
   gsize sent;
-  gboolean maps = zcio_splice_policy_maps (&self->policy, (guint64) (self->size - start), &size,
+  gboolean maps = zcio_splice_policy_should_map (&self->policy, (guint64) (self->size - start), &size,
                                            &measures);
 
   if (measures)
     syscalls->get_usage (syscalls, &before);
 
+  if (!maps)
+    g_clear_pointer (&self->window, zcio_file_window_free);
   result = maps ? send_mapped (self, size, error) : send_file (self, size, TRUE, error);
   sent = (gsize) (self->position - start);
 
@@ -497,7 +500,7 @@ send_by_policy (ZcioFileSplice  *self,
       usage.reads -= before.reads;
       zcio_transmitter_add_spliced (self->transmitter, 0, 0, 0, 4);
     }
-  zcio_splice_policy_sent (&self->policy, sent, &usage);
+  zcio_splice_policy_sent (&self->policy, sent, measures ? &usage : NULL);
 
   return result;
 }

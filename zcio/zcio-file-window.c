@@ -38,15 +38,16 @@ struct _ZcioFileWindow
 
 /* With larger pages than of 4 KiB, huge ones are so large that it takes long to read two. */
 static gboolean
-may_prefer_huge_pages (gsize size)
+may_prefer_huge_pages (goffset size)
 {
   gsize page_size = sysconf (_SC_PAGESIZE);
 
-  return page_size * (page_size / 8) <= ZCIO_HUGE_PAGE_SIZE && size >= MIN_SIZE_FOR_HUGE_PAGES;
+  return page_size * (page_size / 8) <= ZCIO_HUGE_PAGE_SIZE && size >= (goffset) MIN_SIZE_FOR_HUGE_PAGES;
 }
 
 /*
- * Windows end at multiples of their size, so that a file's huge pages can be mapped as such.
+ * Where nothing else ends them, windows end at multiples of their size, so that a file's huge pages
+ * can be mapped as such.
  */
 ZcioFileWindow *
 zcio_file_window_new (int      fd,

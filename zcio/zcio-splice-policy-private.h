@@ -27,7 +27,7 @@ typedef struct
 
 /*
  * ZcioSplicePolicy:
- * @maps: whether the file is sent from mappings, as what is known says; else by sendfile ()
+ * @prefers_map: whether the file is sent from mappings, as what is known says; else by sendfile ()
  * @is_trial: it is sent the other way, for a moment
  * @kept: of the way that is taken, before a trial
  * @trial: of the other
@@ -41,7 +41,7 @@ typedef struct
  */
 typedef struct
 {
-  gboolean maps;
+  gboolean prefers_map;
   gboolean is_trial;
   ZcioSpliceSample kept;
   ZcioSpliceSample trial;
@@ -54,12 +54,12 @@ void     zcio_splice_policy_init     (ZcioSplicePolicy *policy);
 /* Whether to map what comes next, of @left bytes of the file. At most *@size bytes are to go that
  * way before it is asked again. *@measures is whether that is to be measured.
  */
-gboolean zcio_splice_policy_maps     (ZcioSplicePolicy *policy,
+gboolean zcio_splice_policy_should_map     (ZcioSplicePolicy *policy,
                                       guint64           left,
                                       gsize            *size,
                                       gboolean         *measures);
 
-/* So many bytes of it went; @usage is what that took, unless it was not to be measured. */
+/* So many bytes of it went; @usage is what that took, or NULL if it was not to be measured. */
 void     zcio_splice_policy_sent     (ZcioSplicePolicy *policy,
                                       guint64           bytes,
                                       const ZcioUsage  *usage);

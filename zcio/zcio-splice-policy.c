@@ -38,7 +38,7 @@ void
 zcio_splice_policy_init (ZcioSplicePolicy *policy)
 {
   *policy = (ZcioSplicePolicy) {
-    .maps = TRUE,
+    .prefers_map = TRUE,
     .until_trial = RUN_UP,
     .pause = FIRST_PAUSE,
   };
@@ -51,7 +51,7 @@ zcio_splice_policy_init (ZcioSplicePolicy *policy)
 static gboolean
 has_huge_pages (const ZcioSplicePolicy *policy)
 {
-  return policy->maps && policy->kept.usage.faults * MIB < policy->kept.bytes;
+  return policy->prefers_map && policy->kept.usage.faults * MIB < policy->kept.bytes;
 }
 
 /* To read from the disk takes more than either way, and what the one has read ahead the other
@@ -66,7 +66,7 @@ had_to_read (const ZcioSpliceSample *sample)
 static guint64
 get_trial_size (const ZcioSplicePolicy *policy)
 {
-  return policy->maps ? SHARED_TRIAL : MAPPED_TRIAL;
+  return policy->prefers_map ? SHARED_TRIAL : MAPPED_TRIAL;
 }
 
 /* What was measured is forgotten: the file need not be the same all along. */
@@ -80,8 +80,23 @@ put_off_trial (ZcioSplicePolicy *policy)
   policy->kept = (ZcioSpliceSample) { 0 };
 }
 
+/* What is read for a mapping lies in huge pages afterwards, if the file system can; so a mapping is
+ * what to read by.
+ */
+static gboolean
+is_worth_a_trial (ZcioSplicePolicy *policy)
+{
+  if (had_to_read (&policy->kept) && !policy->prefers_map)
+    {
+      policy->prefers_map = TRUE;
+      policy->pause = FIRST_PAUSE;
+    }
+
+  return policy->kept.bytes >= RUN_UP && !has_huge_pages (policy) && !had_to_read (&policy->kept);
+}
+
 gboolean
-zcio_splice_policy_maps (ZcioSplicePolicy *policy,
+zcio_splice_policy_should_map (ZcioSplicePolicy *policy,
                          guint64           left,
                          gsize            *size,
                          gboolean         *measures)
@@ -90,7 +105,7 @@ zcio_splice_policy_maps (ZcioSplicePolicy *policy,
 
   if (policy->until_trial == 0 && !policy->is_trial)
     {
-      if (left >= MIN_REST && !has_huge_pages (policy) && !had_to_read (&policy->kept))
+      if (left >= MIN_REST && is_worth_a_trial (policy))
         policy->is_trial = TRUE;
       else
         put_off_trial (policy);
@@ -106,7 +121,7 @@ zcio_splice_policy_maps (ZcioSplicePolicy *policy,
   *size = (gsize) MIN (MIN (most, left), G_MAXSIZE);
   *measures = policy->is_trial ||
               (policy->until_trial <= RUN_UP && left >= policy->until_trial + MIN_REST);
-  return policy->maps != policy->is_trial;
+  return policy->prefers_map != policy->is_trial;
 }
 
 static gboolean
@@ -124,7 +139,7 @@ end_trial (ZcioSplicePolicy *policy)
 {
   if (!had_to_read (&policy->trial) && is_cheaper (&policy->trial, &policy->kept))
     {
-      policy->maps = !policy->maps;
+      policy->prefers_map = !policy->prefers_map;
       policy->pause = FIRST_PAUSE;
     }
 
@@ -138,7 +153,7 @@ zcio_splice_policy_sent (ZcioSplicePolicy *policy,
 {
   ZcioSpliceSample *sum = policy->is_trial ? &policy->trial : &policy->kept;
 
-  if (policy->is_trial || policy->until_trial <= RUN_UP)
+  if (usage != NULL)
     {
       sum->bytes += bytes;
       sum->usage.cpu += usage->cpu;
@@ -155,7 +170,7 @@ zcio_splice_policy_sent (ZcioSplicePolicy *policy,
 void
 zcio_splice_policy_map_only (ZcioSplicePolicy *policy)
 {
-  policy->maps = TRUE;
+  policy->prefers_map = TRUE;
   policy->is_trial = FALSE;
   policy->until_trial = G_MAXUINT64;
 }

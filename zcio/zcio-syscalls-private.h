@@ -115,6 +115,11 @@ int           zcio_syscalls_populate    (gconstpointer       address,
 int           zcio_syscalls_prefer_huge_pages (gconstpointer  address,
                                                gsize          size);
 
+/* Whether a file can only be mapped by whole huge pages (hugetlbfs, memfd_create () with
+ * MFD_HUGETLB).
+ */
+gboolean      zcio_syscalls_has_huge_blocks (int             fd);
+
 /* Whether all of a file's range is in memory. FALSE where that cannot be told. */
 gboolean      zcio_syscalls_is_cached   (int                 fd,
                                          goffset             offset,

@@ -20,11 +20,13 @@
 /* Every difference between systems is in this file. */
 #ifdef __linux__
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #ifndef MADV_POPULATE_READ
@@ -293,6 +295,14 @@ zcio_syscalls_prefer_huge_pages (gconstpointer address,
   return madvise ((gpointer) address, size, MADV_HUGEPAGE);
 }
 
+gboolean
+zcio_syscalls_has_huge_blocks (int fd)
+{
+  struct statfs status;
+
+  return fstatfs (fd, &status) == 0 && (guint32) status.f_type == HUGETLBFS_MAGIC;
+}
+
 /* Linux 6.5 and newer tell, those since 6.13 only of files that one may write to. */
 gboolean
 zcio_syscalls_is_cached (int fd,
@@ -335,6 +345,12 @@ zcio_syscalls_prefer_huge_pages (gconstpointer address,
 {
   errno = ENOSYS;
   return -1;
+}
+
+gboolean
+zcio_syscalls_has_huge_blocks (int fd)
+{
+  return FALSE;
 }
 
 gboolean
