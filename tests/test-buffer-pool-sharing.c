@@ -224,6 +224,7 @@ fork_child (ZcioBufferPool *pool,
   g_assert_false (is_mapped (inherited));
   g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 0);
   g_assert_cmpuint (zcio_buffer_pool_get_bytes_in_use (pool), ==, 0);
+  g_assert_false (zcio_buffer_pool_get_huge_pages (pool));
   mine = mmap ((gpointer) inherited, 2 * MIB, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   g_assert_true (mine == inherited);

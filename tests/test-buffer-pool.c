@@ -8,6 +8,7 @@
 
 #include <zcio/zcio.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "buffer-pool-fixture.h"
@@ -351,6 +352,28 @@ test_limit_lowered (void)
 }
 
 static void
+test_limit_of_idle (void)
+{
+  g_autoptr (ZcioBufferPool) pool = zcio_buffer_pool_new (MIB);
+  ZcioBuffer *buffers[4];
+
+  g_test_summary ("Idle memory stays that is not above the limit, or when there is none any more");
+
+  for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+    buffers[i] = acquire (pool);
+  for (guint i = 0; i < G_N_ELEMENTS (buffers); i++)
+    zcio_buffer_unref (buffers[i]);
+  g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 4 * MIB);
+
+  zcio_buffer_pool_set_max_bytes (pool, 4 * MIB);
+  g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 4 * MIB);
+  zcio_buffer_pool_set_max_bytes (pool, 2 * MIB);
+  g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 2 * MIB);
+  zcio_buffer_pool_set_max_bytes (pool, 0);
+  g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 2 * MIB);
+}
+
+static void
 test_no_memory (void)
 {
   g_autoptr (ZcioBufferPool) pool = NULL;
@@ -363,8 +386,9 @@ test_no_memory (void)
   buffer = zcio_buffer_pool_acquire (pool, &error);
   g_assert_null (buffer);
   g_assert_nonnull (error);
-  g_assert_true (error->domain == G_IO_ERROR);
+  g_assert_error (error, G_IO_ERROR, (int) g_io_error_from_errno (ENOMEM));
   g_assert_true (g_str_has_prefix (error->message, "Error mapping memory"));
+  g_assert_true (g_str_has_suffix (error->message, g_strerror (ENOMEM)));
   g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 0);
   g_assert_cmpuint (zcio_buffer_pool_get_n_acquired (pool), ==, 0);
 }
@@ -549,6 +573,7 @@ main (int argc,
   g_test_add_func ("/buffer-pool/grow-and-trim", test_grow_and_trim);
   g_test_add_func ("/buffer-pool/limit", test_limit);
   g_test_add_func ("/buffer-pool/limit-lowered", test_limit_lowered);
+  g_test_add_func ("/buffer-pool/limit-of-idle", test_limit_of_idle);
   g_test_add_func ("/buffer-pool/no-memory", test_no_memory);
   g_test_add_func ("/buffer-pool/outlives", test_outlives);
   g_test_add_func ("/buffer-pool/properties", test_properties);

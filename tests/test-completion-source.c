@@ -383,6 +383,37 @@ test_destroy_elsewhere (void)
   g_assert_cmpint (g_atomic_int_get (&fixture.released), ==, 200);
 }
 
+static void
+test_each_time (void)
+{
+  ConnectionFixture fixture;
+  Seen seen = { .again = TRUE };
+  ZcioStatistics *statistics;
+  GSource *source;
+
+  g_test_summary ("A source tells only of what has come in since it was last dispatched, and goes when its "
+                  "stream has gone");
+
+  if (!connection_fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0))
+    return;
+
+  source = attach (&fixture, NULL, NULL, &seen);
+  for (guint i = 1; i <= 3; i++)
+    {
+      exchange (&fixture);
+      zcio_test_wait_until (NULL, seen.bytes >= i * SIZE);
+      g_assert_cmpuint (seen.bytes, ==, i * SIZE);
+    }
+  statistics = zcio_socket_stream_get_statistics (fixture.near.stream);
+  g_assert_cmpuint (seen.sends, ==, statistics->sends_zero_copied + statistics->sends_copied_by_kernel);
+  zcio_statistics_free (statistics);
+
+  connection_fixture_tear_down (&fixture);
+  zcio_test_wait_until (NULL, g_source_is_destroyed (source));
+  g_assert_cmpint (seen.notified, ==, 1);
+  g_source_unref (source);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -399,6 +430,7 @@ main (int    argc,
   g_test_add_data_func ("/completion-source/closure/c", GINT_TO_POINTER (TRUE), test_closure);
   g_test_add_func ("/completion-source/state", test_state);
   g_test_add_func ("/completion-source/destroy-elsewhere", test_destroy_elsewhere);
+  g_test_add_func ("/completion-source/each-time", test_each_time);
 
   return g_test_run ();
 }

@@ -419,6 +419,71 @@ test_tcp (void)
   tear_down (&f);
 }
 
+#define N_TOO_MANY 1025
+
+static void
+test_many_vectors (void)
+{
+  Fixture f;
+  ino_t inode;
+  GSocketControlMessage *message = new_message (1, &inode);
+  g_autofree GOutputVector *vectors = g_new0 (GOutputVector, N_TOO_MANY);
+  char data[N_TOO_MANY];
+  gsize written = 77;
+  GError *error = NULL;
+
+  g_test_summary ("Of more vectors than the kernel takes the first go, and the messages with them, unless "
+                  "there is no data in these");
+
+  set_up (&f, ZCIO_TEST_FAMILY_UNIX, 0);
+  vectors[N_TOO_MANY - 1] = (GOutputVector) { "x", 1 };
+  g_assert_false (zcio_socket_stream_send_message (f.stream, vectors, N_TOO_MANY, &message, 1, &written, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+  g_assert_cmpuint (written, ==, 0);
+
+  for (guint i = 0; i < N_TOO_MANY; i++)
+    vectors[i] = (GOutputVector) { "x", 1 };
+  g_assert_true (zcio_socket_stream_send_message (f.stream, vectors, N_TOO_MANY, &message, 1, &written, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (written, ==, N_TOO_MANY - 1);
+  g_assert_cmpuint (receive (&f, data, sizeof data, 1, &inode), ==, N_TOO_MANY - 1);
+
+  g_object_unref (message);
+  tear_down (&f);
+}
+
+static void
+cancel (gpointer data)
+{
+  g_cancellable_cancel (data);
+}
+
+static void
+test_cancelled (void)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  GOutputVector vector = { "x", 1 };
+  SimulatedStream s;
+  gsize written = 77;
+  GError *error = NULL;
+
+  g_test_summary ("A message that waits for a full socket can be cancelled");
+
+  simulated_stream_init (&s, 1);
+  s.kernel->drain_size = 0;
+  s.kernel->send_buffer = 1000;
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  simulated_kernel_after (s.kernel, 1000, cancel, cancellable);
+  g_assert_false (zcio_socket_stream_send_message (s.stream, &vector, 1, NULL, 0, &written, cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_error (&error);
+  g_assert_cmpuint (written, ==, 0);
+  g_assert_false (g_output_stream_has_pending (G_OUTPUT_STREAM (s.stream)));
+
+  simulated_stream_clear (&s);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -433,6 +498,8 @@ main (int    argc,
   g_test_add_func ("/control-message/full", test_full);
   g_test_add_func ("/control-message/no-buffers", test_no_buffers);
   g_test_add_func ("/control-message/tcp", test_tcp);
+  g_test_add_func ("/control-message/many-vectors", test_many_vectors);
+  g_test_add_func ("/control-message/cancelled", test_cancelled);
 
   return g_test_run ();
 }

@@ -10,6 +10,8 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "zcio/zcio-debug-private.h"
@@ -427,6 +429,109 @@ test_protect_many (void)
   g_test_trap_assert_passed ();
 }
 
+/* Must be more than the library protects at the same time. */
+#define N_TOO_MANY 8193
+
+static void
+test_protect_limit (void)
+{
+  g_test_summary ("So many buffers are protected at the same time and no more, however many there were before");
+
+  if (g_test_subprocess ())
+    {
+      g_autoptr (ZcioBufferPool) pool = NULL;
+      g_autoptr (GPtrArray) bytes = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
+      volatile guint8 *data = NULL;
+
+      g_setenv ("ZCIO_DEBUG", "protect", TRUE);
+      pool = zcio_buffer_pool_new (4096);
+      for (guint round = 0; round < 3; round++)
+        {
+          g_ptr_array_set_size (bytes, 0);
+          for (guint i = 0; i < N_TOO_MANY; i++)
+            {
+              ZcioBuffer *buffer = zcio_buffer_pool_acquire (pool, NULL);
+
+              data = zcio_buffer_get_data (buffer, NULL);
+              g_ptr_array_add (bytes, zcio_buffer_to_bytes (buffer, 4096));
+              zcio_buffer_unref (buffer);
+            }
+          /* The last one is not protected. */
+          data[0] = 1;
+        }
+
+      /* The first one is. */
+      catch_faults ();
+      kept[0] = g_steal_pointer (&pool);
+      kept[1] = g_ptr_array_ref (bytes);
+      data = (guint8 *) g_bytes_get_data (bytes->pdata[0], NULL);
+      expected_fault = (guint8 *) data;
+      data[0] = 1;
+      g_assert_not_reached ();
+    }
+
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+  g_test_trap_assert_stdout ("*fault at the culprit*");
+}
+
+static void
+test_protect_fork (void)
+{
+  g_test_summary ("A child process does not change whether its own memory, where its parent had a buffer, "
+                  "can be written to");
+
+  if (g_test_subprocess ())
+    {
+      ZcioBufferPool *pool;
+      ZcioBuffer *buffer;
+      ZcioBuffer *sealed;
+      GBytes *bytes;
+      guint8 *data[2];
+      pid_t child;
+      int status;
+
+      g_setenv ("ZCIO_DEBUG", "protect", TRUE);
+      pool = zcio_buffer_pool_new (4096);
+      buffer = zcio_buffer_pool_acquire (pool, NULL);
+      sealed = zcio_buffer_pool_acquire (pool, NULL);
+      data[0] = zcio_buffer_get_data (buffer, NULL);
+      data[1] = zcio_buffer_get_data (sealed, NULL);
+      bytes = zcio_buffer_to_bytes (sealed, 4096);
+      zcio_buffer_unref (sealed);
+
+      child = fork ();
+      if (child == 0)
+        {
+          for (guint i = 0; i < 2; i++)
+            if (mmap (data[i], 4096, i == 0 ? PROT_READ | PROT_WRITE : PROT_READ,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != data[i])
+              _exit (1);
+
+          g_bytes_unref (zcio_buffer_to_bytes (buffer, 4096));
+          ((volatile guint8 *) data[0])[0] = 1;
+          zcio_buffer_unref (buffer);
+
+          g_bytes_unref (bytes);
+          catch_faults ();
+          expected_fault = data[1];
+          ((volatile guint8 *) data[1])[0] = 1;
+          _exit (2);
+        }
+
+      g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+      g_assert_true (WIFEXITED (status));
+      g_assert_cmpint (WEXITSTATUS (status), ==, 0);
+      zcio_buffer_unref (buffer);
+      g_bytes_unref (bytes);
+      g_object_unref (pool);
+      return;
+    }
+
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+}
+
 static void
 test_protect_off (void)
 {
@@ -474,6 +579,8 @@ main (int argc,
   g_test_add_func ("/debug/protect/wrong", test_protect_wrong);
   g_test_add_func ("/debug/protect/right", test_protect_right);
   g_test_add_func ("/debug/protect/many", test_protect_many);
+  g_test_add_func ("/debug/protect/limit", test_protect_limit);
+  g_test_add_func ("/debug/protect/fork", test_protect_fork);
   g_test_add_func ("/debug/protect/off", test_protect_off);
 
   result = g_test_run ();

@@ -327,6 +327,10 @@ test_kept (void)
   g_assert_true (zcio_socket_stream_writev_zerocopy_finish (chain.stream, kept.result, &written, NULL));
   g_assert_cmpuint (written, ==, 1);
 
+  g_test_expect_message ("Zcio", G_LOG_LEVEL_CRITICAL, "*zcio_operation_is_valid*");
+  g_assert_false (zcio_socket_stream_drain_finish (chain.stream, kept.result, NULL));
+  g_test_assert_expected_messages ();
+
   g_assert_true (g_async_result_get_user_data (kept.result) == &kept);
   g_assert_true (g_async_result_is_tagged (kept.result, zcio_socket_stream_writev_zerocopy_async));
   g_assert_false (g_async_result_is_tagged (kept.result, zcio_socket_stream_drain_async));
@@ -418,6 +422,184 @@ test_context_gone (gconstpointer data)
   g_assert_null (socket);
 }
 
+#define N_MANY_BUFFERS 10
+
+static void
+test_buffers (void)
+{
+  Chain chain;
+
+  g_test_summary ("A write has any number of buffers");
+
+  chain_init (&chain);
+  for (gsize n = 0; n <= N_MANY_BUFFERS; n++)
+    {
+      GBytes *bytes[N_MANY_BUFFERS];
+      GAsyncResult *result = NULL;
+      Kept kept = { 0 };
+      char received[N_MANY_BUFFERS + 1];
+      gsize written = 77;
+      GError *error = NULL;
+
+      for (gsize i = 0; i < n; i++)
+        bytes[i] = g_bytes_new_with_free_func (&"0123456789"[i], 1, on_buffer_freed, &kept);
+      zcio_socket_stream_writev_zerocopy_async (chain.stream, bytes, n, G_PRIORITY_DEFAULT, NULL,
+                                                zcio_test_store_result, &result);
+      for (gsize i = 0; i < n; i++)
+        g_bytes_unref (bytes[i]);
+      WAIT_UNTIL (result != NULL);
+      g_assert_true (zcio_socket_stream_writev_zerocopy_finish (chain.stream, result, &written, &error));
+      g_assert_no_error (error);
+      g_assert_cmpuint (written, ==, n);
+      g_object_unref (result);
+      g_assert_cmpint (kept.n_freed, ==, n);
+      if (n > 0)
+        {
+          g_assert_cmpint (g_socket_receive (chain.peer, received, sizeof received, NULL, NULL), ==, n);
+          g_assert_cmpmem (received, n, "0123456789", n);
+        }
+    }
+  chain_clear (&chain);
+}
+
+static void
+count_drained (GObject      *source,
+               GAsyncResult *result,
+               gpointer      user_data)
+{
+  g_assert_true (zcio_socket_stream_drain_finish (ZCIO_SOCKET_STREAM (source), result, NULL));
+  (*(guint *) user_data)++;
+}
+
+static void
+test_all_at_once (void)
+{
+  Chain chain;
+  guint calls = 0;
+
+  g_test_summary ("All that was started before a turn of the loop is called back in it");
+
+  chain_init (&chain);
+  for (guint i = 0; i < N_CROWD; i++)
+    zcio_socket_stream_drain_async (chain.stream, 0, G_PRIORITY_DEFAULT, NULL, count_drained, &calls);
+  g_assert_cmpuint (calls, ==, 0);
+  g_assert_true (g_main_context_iteration (NULL, FALSE));
+  g_assert_cmpuint (calls, ==, N_CROWD);
+  chain_clear (&chain);
+}
+
+static void
+check_thread_default (GObject      *source,
+                      GAsyncResult *result,
+                      gpointer      user_data)
+{
+  GMainContext **context = user_data;
+
+  g_assert_true (g_main_context_get_thread_default () == *context);
+  *context = NULL;
+}
+
+static void
+test_thread_default (void)
+{
+  GMainContext *context = g_main_context_new ();
+  GMainContext *expected = context;
+  Chain chain;
+
+  g_test_summary ("Where another loop runs the context, it is the thread's default one within the callback");
+
+  chain_init (&chain);
+  g_main_context_push_thread_default (context);
+  zcio_socket_stream_drain_async (chain.stream, 0, G_PRIORITY_DEFAULT, NULL, check_thread_default, &expected);
+  g_main_context_pop_thread_default (context);
+  while (expected != NULL)
+    g_main_context_iteration (context, TRUE);
+  g_assert_null (g_main_context_get_thread_default ());
+  chain_clear (&chain);
+  g_main_context_unref (context);
+}
+
+static void
+test_priority (void)
+{
+  Chain chain;
+  g_autoptr (GBytes) bytes = g_bytes_new_static ("x", 1);
+  GAsyncResult *result = NULL;
+  GSource *source;
+  char data[1024];
+
+  g_test_summary ("A write that has waited is called back after sources that have a higher priority");
+
+  chain_init (&chain);
+  while (send (g_socket_get_fd (chain.socket), "0123456789", 10, MSG_DONTWAIT) > 0)
+    ;
+  zcio_socket_stream_writev_zerocopy_async (chain.stream, &bytes, 1, G_PRIORITY_LOW, NULL,
+                                            zcio_test_store_result, &result);
+  source = g_idle_source_new ();
+  g_source_set_priority (source, G_PRIORITY_DEFAULT);
+  g_source_set_dummy_callback (source);
+  g_source_attach (source, NULL);
+
+  while (recv (g_socket_get_fd (chain.peer), data, sizeof data, MSG_DONTWAIT) > 0)
+    ;
+  for (guint i = 0; i < 10; i++)
+    g_assert_true (g_main_context_iteration (NULL, FALSE));
+  g_assert_null (result);
+
+  g_source_destroy (source);
+  g_source_unref (source);
+  WAIT_UNTIL (result != NULL);
+  g_assert_true (zcio_socket_stream_writev_zerocopy_finish (chain.stream, result, NULL, NULL));
+  g_object_unref (result);
+  chain_clear (&chain);
+}
+
+typedef struct
+{
+  guint calls;
+  gint64 duration;
+} Drains;
+
+static void
+on_drained (GObject      *source,
+            GAsyncResult *result,
+            gpointer      user_data)
+{
+  Drains *drains = user_data;
+  gint64 end = g_get_monotonic_time () + drains->duration;
+
+  g_assert_true (zcio_socket_stream_drain_finish (ZCIO_SOCKET_STREAM (source), result, NULL));
+  while (g_get_monotonic_time () < end)
+    ;
+  if (++drains->calls < N_WRITES)
+    zcio_socket_stream_drain_async (ZCIO_SOCKET_STREAM (source), 0, G_PRIORITY_DEFAULT, NULL, on_drained, drains);
+}
+
+static void
+test_calls_in_turn (gconstpointer data)
+{
+  gboolean is_slow = GPOINTER_TO_INT (data);
+  Drains drains = { 0, is_slow ? 300 : 0 };
+  Chain chain;
+  guint before;
+
+  g_test_summary ("Of calls that each start the next one, few are made in one turn of the loop, and only "
+                  "one if they are slow");
+
+  chain_init (&chain);
+  zcio_socket_stream_drain_async (chain.stream, 0, G_PRIORITY_DEFAULT, NULL, on_drained, &drains);
+  do
+    {
+      before = drains.calls;
+      g_assert_true (g_main_context_iteration (NULL, FALSE));
+      g_assert_cmpuint (drains.calls, >, before);
+      g_assert_cmpuint (drains.calls - before, <=, is_slow ? 1 : 8);
+    }
+  while (drains.calls < N_WRITES);
+  zcio_test_run_for (NULL, 1);
+  chain_clear (&chain);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -431,6 +613,12 @@ main (int    argc,
   g_test_add_func ("/operation/crowd", test_crowd);
   g_test_add_func ("/operation/kept", test_kept);
   g_test_add_func ("/operation/other-thread", test_other_thread);
+  g_test_add_func ("/operation/buffers", test_buffers);
+  g_test_add_func ("/operation/all-at-once", test_all_at_once);
+  g_test_add_data_func ("/operation/calls-in-turn/quick", GINT_TO_POINTER (FALSE), test_calls_in_turn);
+  g_test_add_data_func ("/operation/calls-in-turn/slow", GINT_TO_POINTER (TRUE), test_calls_in_turn);
+  g_test_add_func ("/operation/thread-default", test_thread_default);
+  g_test_add_func ("/operation/priority", test_priority);
   g_test_add_data_func ("/operation/context-gone/ready", GINT_TO_POINTER (FALSE), test_context_gone);
   g_test_add_data_func ("/operation/context-gone/waits", GINT_TO_POINTER (TRUE), test_context_gone);
 

@@ -392,6 +392,239 @@ test_copies_reap (gconstpointer data)
   simulated_stream_clear (&s);
 }
 
+/* What is called while a main loop is about to sleep. */
+static SimulatedStream *to_reap_asleep;
+static gboolean was_woken;
+
+static gint
+reap_while_asleep (GPollFD *fds,
+                   guint    n_fds,
+                   gint     timeout)
+{
+  gint n = g_poll (fds, n_fds, 0);
+  SimulatedStream *s;
+  GThread *thread;
+  guint32 first;
+
+  if (n != 0 || timeout == 0 || to_reap_asleep == NULL)
+    return n;
+
+  s = g_steal_pointer (&to_reap_asleep);
+  simulated_kernel_get_incomplete (s->kernel, &first);
+  simulated_kernel_complete (s->kernel, first, first, FALSE);
+  thread = g_thread_new ("reap", reap_in_thread, s->stream);
+  g_thread_join (thread);
+  n = g_poll (fds, n_fds, 0);
+  was_woken = n > 0;
+
+  return n;
+}
+
+static void
+test_woken_earlier (void)
+{
+  GMainContext *context = g_main_context_new ();
+  SimulatedStream s;
+
+  g_test_summary ("A loop that sleeps until the reaper next looks at the clock is woken before that by "
+                  "what another thread reads");
+
+  g_main_context_push_thread_default (context);
+  g_main_context_set_poll_func (context, reap_while_asleep);
+  simulated_stream_init (&s, 1);
+  s.kernel->completion = SIMULATED_COMPLETE_BY_HAND;
+  s.kernel->threads = TRUE;
+
+  /* With the clock instead of the descriptor each first send sets a time. */
+  epoll_is_full = TRUE;
+  for (guint i = 0; i < 2; i++)
+    {
+      g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+      was_woken = FALSE;
+      to_reap_asleep = &s;
+      while (to_reap_asleep != NULL)
+        g_main_context_iteration (context, TRUE);
+      g_assert_true (was_woken);
+      zcio_test_wait_until (context, s.released == (gint) i + 1);
+    }
+  epoll_is_full = FALSE;
+
+  simulated_stream_clear (&s);
+  g_main_context_pop_thread_default (context);
+  g_main_context_unref (context);
+}
+
+static void
+write_to_other (ZcioSocketStream *stream,
+                guint             sends,
+                guint64           bytes,
+                gboolean          zero_copied,
+                gpointer          user_data)
+{
+  write_some (user_data, 1000);
+}
+
+static void
+test_armed_in_callback (void)
+{
+  Fixture f;
+  Fixture other;
+  guint changes;
+
+  g_test_summary ("A first send that a callback makes is watched from the next turn of the loop on");
+
+  if (!set_up (&f) || !set_up (&other))
+    return;
+  zcio_test_reader_resume (f.reader);
+  zcio_test_reader_resume (other.reader);
+  g_signal_connect (f.stream, "completed", G_CALLBACK (write_to_other), &other);
+  write_some (&f, 1000);
+  g_main_context_iteration (NULL, FALSE);
+  changes = g_atomic_int_get (&epoll_changes);
+  zcio_test_wait_until (NULL, other.position > 0);
+  g_main_context_iteration (NULL, FALSE);
+  g_assert_cmpuint (g_atomic_int_get (&epoll_changes), ==, changes + 1);
+  zcio_test_wait_until (NULL, other.released == 1);
+
+  tear_down (&other);
+  tear_down (&f);
+}
+
+static void
+count_signals (ZcioSocketStream *stream,
+               guint             sends,
+               guint64           bytes,
+               gboolean          zero_copied,
+               gpointer          user_data)
+{
+  (*(guint *) user_data)++;
+}
+
+static void
+test_priority_of_two (void)
+{
+  SimulatedStream s;
+  GSource *idle;
+  guint calls = 0;
+
+  g_test_summary ("A stream with another priority has another reaper: sources between the two come "
+                  "after the one and before the other");
+
+  simulated_stream_init (&s, 1);
+  s.kernel->completion = SIMULATED_COMPLETE_BY_HAND;
+  g_signal_connect (s.stream, "completed", G_CALLBACK (count_signals), &calls);
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  g_object_set (s.stream, "priority", G_PRIORITY_LOW, NULL);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+
+  idle = g_idle_source_new ();
+  g_source_set_priority (idle, G_PRIORITY_DEFAULT);
+  g_source_set_dummy_callback (idle);
+  g_source_attach (idle, NULL);
+  simulated_kernel_complete (s.kernel, 0, 0, FALSE);
+  g_assert_cmpuint (zcio_socket_stream_reap (s.stream), ==, 1);
+  for (guint i = 0; i < 10; i++)
+    g_assert_true (g_main_context_iteration (NULL, FALSE));
+  g_assert_cmpuint (calls, ==, 0);
+
+  g_object_set (s.stream, "priority", G_PRIORITY_HIGH, NULL);
+  g_assert_true (simulated_stream_write (&s, 1000, NULL, NULL));
+  g_assert_true (g_main_context_iteration (NULL, FALSE));
+  simulated_kernel_complete (s.kernel, 1, 1, FALSE);
+  g_assert_cmpuint (zcio_socket_stream_reap (s.stream), ==, 1);
+  g_assert_true (g_main_context_iteration (NULL, FALSE));
+  g_assert_cmpuint (calls, ==, 1);
+
+  g_source_destroy (idle);
+  g_source_unref (idle);
+  simulated_stream_clear (&s);
+}
+
+static void
+test_passed_on (void)
+{
+  g_autoptr (GCancellable) cancelled = g_cancellable_new ();
+  ZcioSocketStream *second;
+  guint64 reaped = 0;
+  guint watch;
+  Fixture f;
+
+  g_test_summary ("Where two streams of a socket share what the loop looks at, the second one is told of "
+                  "what comes in after the first was closed");
+
+  if (!set_up (&f))
+    return;
+  second = zcio_socket_stream_new (f.socket);
+  while (write_some (&f, SIZE) == SIZE)
+    ;
+  watch = zcio_socket_stream_add_completion_watch (second, G_PRIORITY_DEFAULT, count_sends, &reaped, NULL);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_cancellable_cancel (cancelled);
+  g_output_stream_close (G_OUTPUT_STREAM (f.stream), cancelled, NULL);
+  g_assert_true (g_output_stream_is_closed (G_OUTPUT_STREAM (f.stream)));
+  g_assert_cmpuint (reaped, ==, 0);
+
+  zcio_test_reader_resume (f.reader);
+  zcio_test_wait_until (NULL, reaped == f.position);
+
+  g_source_remove (watch);
+  g_object_unref (second);
+  tear_down (&f);
+}
+
+static GSource *
+watch_in_context (Fixture      *f,
+                  GMainContext *context,
+                  guint64      *reaped)
+{
+  GSource *source = zcio_socket_stream_create_completion_source (f->stream, NULL);
+
+  g_source_set_callback (source, (GSourceFunc) (GCallback) count_sends, reaped, NULL);
+  g_source_attach (source, context);
+  while (g_main_context_iteration (context, FALSE))
+    ;
+  return source;
+}
+
+static void
+test_context_reused (void)
+{
+  guint64 reaped = 0;
+  gboolean is_same = FALSE;
+  Fixture f;
+
+  g_test_summary ("A main context is not taken for one that has gone and was at the same address, although "
+                  "somebody holds a source of that");
+
+  if (!set_up (&f))
+    return;
+  zcio_test_reader_resume (f.reader);
+  for (guint i = 0; i < 100 && !is_same; i++)
+    {
+      GMainContext *context = g_main_context_new ();
+      guintptr address = (guintptr) context;
+      GSource *first = watch_in_context (&f, context, &reaped);
+      GSource *second;
+
+      g_main_context_unref (context);
+      context = g_main_context_new ();
+      is_same = (guintptr) context == address;
+      second = watch_in_context (&f, context, &reaped);
+      reaped = 0;
+      write_some (&f, 1000);
+      zcio_test_wait_until (context, reaped == 1000);
+      g_source_unref (first);
+      g_source_destroy (second);
+      g_source_unref (second);
+      g_main_context_unref (context);
+    }
+  if (!is_same)
+    g_test_skip ("no address was used again");
+  tear_down (&f);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -403,6 +636,11 @@ main (int    argc,
   g_test_add_func ("/reaper/armed-meanwhile", test_armed_meanwhile);
   g_test_add_func ("/reaper/epoll-full", test_epoll_full);
   g_test_add_func ("/reaper/nested", test_nested);
+  g_test_add_func ("/reaper/woken-earlier", test_woken_earlier);
+  g_test_add_func ("/reaper/armed-in-callback", test_armed_in_callback);
+  g_test_add_func ("/reaper/priority-of-two", test_priority_of_two);
+  g_test_add_func ("/reaper/passed-on", test_passed_on);
+  g_test_add_func ("/reaper/context-reused", test_context_reused);
   g_test_add_data_func ("/reaper/copies-reap/small", GSIZE_TO_POINTER (1000), test_copies_reap);
   g_test_add_data_func ("/reaper/copies-reap/congested", GSIZE_TO_POINTER (32 * 1024),
                         test_copies_reap);

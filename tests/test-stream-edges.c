@@ -197,6 +197,10 @@ test_drain_after_close (void)
   g_assert_true (g_socket_close (fixture.near.socket, &error));
   g_assert_no_error (error);
 
+  g_assert_false (zcio_socket_stream_drain (fixture.near.stream, 0, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+  g_clear_error (&error);
+
   zcio_socket_stream_drain_async (fixture.near.stream, 0, G_PRIORITY_DEFAULT, NULL,
                                   zcio_test_store_result, &result);
   zcio_test_wait_until (NULL, result != NULL);

@@ -382,6 +382,40 @@ test_pollable (void)
   g_assert_cmpint (g_atomic_int_get (&fixture.released), ==, 8);
 }
 
+static void
+test_read_nothing (void)
+{
+  ConnectionFixture fixture;
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  GPollableInputStream *input;
+  char byte = 0;
+  GError *error = NULL;
+
+  g_test_summary ("A read that was cancelled, or of a stream that was closed, takes nothing of what is there");
+
+  if (!connection_fixture_set_up (&fixture, ZCIO_TEST_FAMILY_IPV4, 0))
+    return;
+
+  input = G_POLLABLE_INPUT_STREAM (fixture.far.input);
+  connection_end_write (&fixture.near, 0, 1000, &fixture.released);
+  zcio_test_wait_until (NULL, g_pollable_input_stream_is_readable (input));
+  g_cancellable_cancel (cancellable);
+  g_assert_cmpint (g_input_stream_read (fixture.far.input, &byte, 1, cancellable, &error), ==, -1);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_error (&error);
+  g_assert_cmpint (g_pollable_input_stream_read_nonblocking (input, &byte, 1, cancellable, &error), ==, -1);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_clear_error (&error);
+  connection_end_read (&fixture.far, 0, 500);
+
+  g_assert_true (g_input_stream_close (fixture.far.input, NULL, &error));
+  g_assert_cmpint (g_pollable_input_stream_read_nonblocking (input, &byte, 1, NULL, &error), ==, -1);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+  g_clear_error (&error);
+
+  connection_fixture_tear_down (&fixture);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -403,6 +437,7 @@ main (int    argc,
   g_test_add_func ("/tcp-connection/read/timeout/socket", test_timeout_of_the_socket);
   g_test_add_func ("/tcp-connection/read/cancel", test_cancel);
   g_test_add_func ("/tcp-connection/read/pollable", test_pollable);
+  g_test_add_func ("/tcp-connection/read/nothing", test_read_nothing);
 
   return g_test_run ();
 }
