@@ -379,6 +379,7 @@ test_no_memory (void)
   g_autoptr (ZcioBufferPool) pool = NULL;
   g_autoptr (GError) error = NULL;
   ZcioBuffer *buffer;
+  int errsv = ENOMEM;
 
   g_test_summary ("A system without that much memory is an error, not an abort");
 
@@ -386,9 +387,12 @@ test_no_memory (void)
   buffer = zcio_buffer_pool_acquire (pool, &error);
   g_assert_null (buffer);
   g_assert_nonnull (error);
-  g_assert_error (error, G_IO_ERROR, (int) g_io_error_from_errno (ENOMEM));
+  /* Valgrind says instead that the size is invalid. */
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT))
+    errsv = EINVAL;
+  g_assert_error (error, G_IO_ERROR, (int) g_io_error_from_errno (errsv));
   g_assert_true (g_str_has_prefix (error->message, "Error mapping memory"));
-  g_assert_true (g_str_has_suffix (error->message, g_strerror (ENOMEM)));
+  g_assert_true (g_str_has_suffix (error->message, g_strerror (errsv)));
   g_assert_cmpuint (zcio_buffer_pool_get_bytes_allocated (pool), ==, 0);
   g_assert_cmpuint (zcio_buffer_pool_get_n_acquired (pool), ==, 0);
 }
