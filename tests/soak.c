@@ -27,6 +27,9 @@
 /* What may remain of RSS after the second phase: pieces of memory between the holes. */
 #define RSS_SLACK (4 * 1024 * 1024)
 
+/* How often the second phase comes again, where something has grown. */
+#define MAX_PHASES 3
+
 /* Of all workers, under the lock. */
 typedef struct
 {
@@ -549,6 +552,13 @@ get_duration (void)
   return (seconds != NULL ? CLAMP (atoi (seconds), 1, 7 * 24 * 3600) : 5) * G_TIME_SPAN_SECOND;
 }
 
+static gboolean
+has_grown (const Footprint *from,
+           const Footprint *to)
+{
+  return to->rss > from->rss + RSS_SLACK || to->descriptors > from->descriptors;
+}
+
 static void
 test_soak (void)
 {
@@ -556,7 +566,8 @@ test_soak (void)
   gint64 duration = get_duration ();
   GMainLoop *loop;
   GThread *thread;
-  Footprint warm, final;
+  Footprint warm = { 0 };
+  Footprint final;
 
   g_test_summary ("Whatever many connections live through, every byte arrives once and each "
                   "buffer is released once; memory and descriptors stay as they were");
@@ -566,9 +577,18 @@ test_soak (void)
   thread = g_thread_new ("canceller", run_canceller, loop);
 
   work_for (seed, duration * 2 / 5);
-  warm = measure ();
-  work_for (seed + 1000000, duration * 3 / 5);
   final = measure ();
+  /* What leaks grows each time; what is made late, on a busy machine, or stays in an arena of
+   * malloc ()'s for a while, does not.
+   */
+  for (guint i = 1; i <= MAX_PHASES; i++)
+    {
+      warm = final;
+      work_for (seed + i * 1000000, duration * 3 / 5);
+      final = measure ();
+      if (!has_grown (&warm, &final))
+        break;
+    }
 
   g_main_context_invoke (canceller, quit, loop);
   g_thread_join (thread);
@@ -589,8 +609,7 @@ test_soak (void)
 
   g_assert_cmpuint (totals.connections, >, 0);
   g_assert_cmpuint (totals.notifications, >, 0);
-  g_assert_cmpuint (final.rss, <=, warm.rss + RSS_SLACK);
-  g_assert_cmpuint (final.descriptors, <=, warm.descriptors);
+  g_assert_false (has_grown (&warm, &final));
 }
 
 static void
