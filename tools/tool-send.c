@@ -91,6 +91,9 @@ keep_rate (SendJob *job,
     return TRUE;
 
   statistics = get_statistics (job);
+  if (statistics == NULL)
+    return TRUE;
+
   due = (double) (statistics->bytes_written + size) / (double) job->options.rate * G_USEC_PER_SEC;
   ahead = (gint64) due - (g_get_monotonic_time () - job->started);
   if (ahead > 0 && !tool_wait (ahead, job->cancellable))

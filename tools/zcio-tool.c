@@ -89,10 +89,11 @@ main (int    argc,
       g_printerr ("zcio: A command is missing; “zcio --help” lists them\n");
       return TOOL_EXIT_USAGE;
     }
-  if (argc == 3 && strcmp (argv[1], "help") == 0 && find_command (argv[2]) != NULL)
+  command = argc == 3 && strcmp (argv[1], "help") == 0 ? find_command (argv[2]) : NULL;
+  if (command != NULL)
     {
       help_arguments[0] = argv[2];
-      return run_command (find_command (argv[2]), 2, help_arguments);
+      return run_command (command, 2, help_arguments);
     }
   if (strcmp (argv[1], "--help") == 0 || strcmp (argv[1], "-h") == 0 || strcmp (argv[1], "help") == 0)
     {
