@@ -126,22 +126,33 @@ forget (int fd)
   g_assert_cmpint (posix_fadvise (fd, 0, 0, POSIX_FADV_DONTNEED), ==, 0);
 }
 
+/* A file of this size of which nothing is in memory; or the test is skipped, and this is -1. */
+static int
+make_cold_file (gsize size)
+{
+  int fd = make_file (size);
+
+  forget (fd);
+  if (!zcio_syscalls_is_cached (fd, 0, size))
+    return fd;
+
+  g_test_skip ("this file system keeps files in memory");
+  close (fd);
+  return -1;
+}
+
 static void
 test_cut_off (void)
 {
   guint64 system_calls = 0;
   g_autoptr (ZcioFileWindow) window = NULL;
-  int fd = make_file (4 * MIB);
+  int fd;
 
   g_test_summary ("What was cut off from the file cannot be populated, and nobody gets a signal");
 
-  forget (fd);
-  if (zcio_syscalls_is_cached (fd, 0, 4 * MIB))
-    {
-      g_test_skip ("this file system keeps files in memory");
-      close (fd);
-      return;
-    }
+  fd = make_cold_file (4 * MIB);
+  if (fd < 0)
+    return;
 
   window = zcio_file_window_new (fd, 0, G_MAXSIZE, 4 * MIB, &system_calls);
   g_assert_nonnull (window);
@@ -259,17 +270,13 @@ test_reads (void)
   guint64 system_calls = 0;
   ZcioUsage before = { 0 };
   ZcioUsage after = { 0 };
-  int fd = make_file (4 * MIB);
+  int fd;
 
   g_test_summary ("What a window has read from the disk is known to have been read");
 
-  forget (fd);
-  if (zcio_syscalls_is_cached (fd, 0, 4 * MIB))
-    {
-      g_test_skip ("this file system keeps files in memory");
-      close (fd);
-      return;
-    }
+  fd = make_cold_file (4 * MIB);
+  if (fd < 0)
+    return;
 
   window = zcio_file_window_new (fd, 0, G_MAXSIZE, 4 * MIB, &system_calls);
   g_assert_nonnull (window);

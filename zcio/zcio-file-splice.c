@@ -482,7 +482,7 @@ send_by_policy (ZcioFileSplice  *self,
   gsize size;
   gsize sent;
   gboolean maps = zcio_splice_policy_should_map (&self->policy, (guint64) (self->size - start), &size,
-                                           &measures);
+                                                 &measures);
 
   if (measures)
     syscalls->get_usage (syscalls, &before);

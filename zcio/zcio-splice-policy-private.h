@@ -49,22 +49,22 @@ typedef struct
   guint64 pause;
 } ZcioSplicePolicy;
 
-void     zcio_splice_policy_init     (ZcioSplicePolicy *policy);
+void     zcio_splice_policy_init       (ZcioSplicePolicy *policy);
 
 /* Whether to map what comes next, of @left bytes of the file. At most *@size bytes are to go that
  * way before it is asked again. *@measures is whether that is to be measured.
  */
-gboolean zcio_splice_policy_should_map     (ZcioSplicePolicy *policy,
-                                      guint64           left,
-                                      gsize            *size,
-                                      gboolean         *measures);
+gboolean zcio_splice_policy_should_map (ZcioSplicePolicy *policy,
+                                        guint64           left,
+                                        gsize            *size,
+                                        gboolean         *measures);
 
 /* So many bytes of it went; @usage is what that took, or NULL if it was not to be measured. */
-void     zcio_splice_policy_sent     (ZcioSplicePolicy *policy,
-                                      guint64           bytes,
-                                      const ZcioUsage  *usage);
+void     zcio_splice_policy_sent       (ZcioSplicePolicy *policy,
+                                        guint64           bytes,
+                                        const ZcioUsage  *usage);
 
 /* The file does not go by sendfile (): from now on it is mapped. */
-void     zcio_splice_policy_map_only (ZcioSplicePolicy *policy);
+void     zcio_splice_policy_map_only   (ZcioSplicePolicy *policy);
 
 G_END_DECLS

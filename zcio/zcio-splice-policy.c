@@ -80,36 +80,41 @@ put_off_trial (ZcioSplicePolicy *policy)
   policy->kept = (ZcioSpliceSample) { 0 };
 }
 
+static void
+prefer_other (ZcioSplicePolicy *policy)
+{
+  policy->prefers_map = !policy->prefers_map;
+  policy->pause = FIRST_PAUSE;
+}
+
 /* What is read for a mapping lies in huge pages afterwards, if the file system can; so a mapping is
  * what to read by.
  */
-static gboolean
-is_worth_a_trial (ZcioSplicePolicy *policy)
+static void
+begin_trial (ZcioSplicePolicy *policy,
+             guint64           left)
 {
-  if (had_to_read (&policy->kept) && !policy->prefers_map)
-    {
-      policy->prefers_map = TRUE;
-      policy->pause = FIRST_PAUSE;
-    }
+  gboolean cold = had_to_read (&policy->kept);
 
-  return policy->kept.bytes >= RUN_UP && !has_huge_pages (policy) && !had_to_read (&policy->kept);
+  policy->is_trial = left >= MIN_REST && policy->kept.bytes >= RUN_UP && !has_huge_pages (policy) && !cold;
+  if (policy->is_trial)
+    return;
+
+  if (left >= MIN_REST && cold && !policy->prefers_map)
+    prefer_other (policy);
+  put_off_trial (policy);
 }
 
 gboolean
 zcio_splice_policy_should_map (ZcioSplicePolicy *policy,
-                         guint64           left,
-                         gsize            *size,
-                         gboolean         *measures)
+                               guint64           left,
+                               gsize            *size,
+                               gboolean         *measures)
 {
   guint64 most;
 
   if (policy->until_trial == 0 && !policy->is_trial)
-    {
-      if (left >= MIN_REST && is_worth_a_trial (policy))
-        policy->is_trial = TRUE;
-      else
-        put_off_trial (policy);
-    }
+    begin_trial (policy, left);
 
   if (policy->is_trial)
     most = get_trial_size (policy) - policy->trial.bytes;
@@ -138,11 +143,7 @@ static void
 end_trial (ZcioSplicePolicy *policy)
 {
   if (!had_to_read (&policy->trial) && is_cheaper (&policy->trial, &policy->kept))
-    {
-      policy->prefers_map = !policy->prefers_map;
-      policy->pause = FIRST_PAUSE;
-    }
-
+    prefer_other (policy);
   put_off_trial (policy);
 }
 

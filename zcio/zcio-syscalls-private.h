@@ -109,16 +109,16 @@ ZcioSyscalls *zcio_syscalls_get_real    (void);
 int           zcio_syscalls_populate    (gconstpointer       address,
                                          gsize               size);
 
-/* Has what is read from the disk for a mapping of a file kept in huge pages, where the file
- * system can. -1 if there are none.
+/* Has what is read from the disk for a mapping of a file kept in huge pages, where the system and
+ * the file system can.
  */
-int           zcio_syscalls_prefer_huge_pages (gconstpointer  address,
-                                               gsize          size);
+void          zcio_syscalls_prefer_huge_pages (gconstpointer address,
+                                               gsize         size);
 
 /* Whether a file can only be mapped by whole huge pages (hugetlbfs, memfd_create () with
  * MFD_HUGETLB).
  */
-gboolean      zcio_syscalls_has_huge_blocks (int             fd);
+gboolean      zcio_syscalls_has_huge_blocks (int                 fd);
 
 /* Whether all of a file's range is in memory. FALSE where that cannot be told. */
 gboolean      zcio_syscalls_is_cached   (int                 fd,

@@ -288,11 +288,11 @@ zcio_syscalls_populate (gconstpointer address,
   return madvise ((gpointer) address, size, MADV_POPULATE_READ);
 }
 
-int
+void
 zcio_syscalls_prefer_huge_pages (gconstpointer address,
                                  gsize size)
 {
-  return madvise ((gpointer) address, size, MADV_HUGEPAGE);
+  madvise ((gpointer) address, size, MADV_HUGEPAGE);
 }
 
 gboolean
@@ -339,12 +339,10 @@ zcio_syscalls_populate (gconstpointer address,
   return -1;
 }
 
-int
+void
 zcio_syscalls_prefer_huge_pages (gconstpointer address,
                                  gsize size)
 {
-  errno = ENOSYS;
-  return -1;
 }
 
 gboolean
